@@ -1,0 +1,81 @@
+//! What can go wrong, with the function, the argument and the value.
+
+/// Why a call did nothing. Every argument is checked before the first byte is written, so after an error all outputs
+/// are as they were.
+///
+/// The text reads "function: what is wrong", as in `matmul_f32: ldb is 3 but rows of b hold n = 5 elements`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A pointer is NULL where a size is not zero. Only the C boundary meets it.
+    #[error("{function}: {detail}")]
+    NullPointer { function: &'static str, detail: String },
+    /// A value that the function is not defined for.
+    #[error("{function}: {detail}")]
+    InvalidArgument { function: &'static str, detail: String },
+    /// A length, a dimension or a leading dimension that does not fit the others, or a product that overflows.
+    #[error("{function}: {detail}")]
+    InvalidSize { function: &'static str, detail: String },
+    /// An output that overlaps another argument where the function does not allow it. Only the C boundary meets it.
+    #[error("{function}: {detail}")]
+    Overlap { function: &'static str, detail: String },
+    /// Something that this build, machine or function does not do.
+    #[error("{function}: {detail}")]
+    Unsupported { function: &'static str, detail: String },
+    /// Workspace could not be allocated.
+    #[error("{function}: out of memory for {bytes} bytes of workspace")]
+    OutOfMemory { function: &'static str, bytes: usize },
+    /// A host executor that broke its contract, or a bug in this library.
+    #[error("{function}: {detail}")]
+    Internal { function: &'static str, detail: String },
+}
+
+/// The result of a call.
+pub type Result<T = ()> = std::result::Result<T, Error>;
+
+/// One constructor for each kind whose text is free.
+macro_rules! constructors {
+    ($($name:ident $kind:ident)*) => {
+        impl Error {$(
+            pub(crate) fn $name(function: &'static str, detail: impl Into<String>) -> Error {
+                Error::$kind { function, detail: detail.into() }
+            }
+        )*}
+    };
+}
+constructors! {
+    invalid_argument InvalidArgument
+    invalid_size InvalidSize
+    unsupported Unsupported
+    internal Internal
+}
+#[cfg(feature = "capi")]
+constructors! {
+    null_pointer NullPointer
+    overlap Overlap
+}
+
+/// The length of a tensor, or an error that names its dimensions.
+pub(crate) fn product(function: &'static str, what: &str, dims: &[usize]) -> Result<usize> {
+    let mut len = 1usize;
+    for &d in dims {
+        len = len.checked_mul(d).ok_or_else(|| {
+            Error::invalid_size(function, format!("{what} has {dims:?} elements, more than this machine can address"))
+        })?;
+    }
+    if len > isize::MAX as usize / size_of::<f64>() {
+        return Err(Error::invalid_size(
+            function,
+            format!("{what} has {dims:?} elements, more than this machine can address"),
+        ));
+    }
+    Ok(len)
+}
+
+/// `slice` must hold exactly `expected` elements.
+pub(crate) fn check_len<T>(function: &'static str, name: &str, slice: &[T], expected: usize) -> Result {
+    if slice.len() == expected {
+        return Ok(());
+    }
+    Err(Error::invalid_size(function, format!("{name} holds {} elements, expected {expected}", slice.len())))
+}

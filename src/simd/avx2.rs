@@ -1,0 +1,280 @@
+//! Two `__m256`.
+
+use super::{Isa, Kernel, Simd};
+use core::arch::x86_64::*;
+
+/// AVX2 with FMA and F16C.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// A token, where the CPU and the operating system have the instructions.
+    #[inline]
+    pub fn new() -> Option<Self> {
+        let found =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        found.then_some(Avx2(()))
+    }
+}
+
+/// # Safety
+/// The token proves that the features were detected.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn enter<K: Kernel>(simd: Avx2, kernel: K) -> K::Out {
+    kernel.run(simd)
+}
+
+/// One method that is one expression of intrinsics.
+macro_rules! op {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty { $body:expr })*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $ty),*) -> $out {
+            // SAFETY: self exists only where the features were detected; the intrinsics touch no memory.
+            unsafe { $body }
+        }
+    )*};
+}
+
+/// Sixteen ones, then sixteen zeros: a window of it masks the first lanes.
+static ONES_THEN_ZEROS: [i32; 32] = {
+    let mut a = [0; 32];
+    let mut i = 0;
+    while i < 16 {
+        a[i] = -1;
+        i += 1;
+    }
+    a
+};
+
+/// All bits set in the first `n` ≤ 16 lanes.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn first_masks(n: usize) -> [__m256i; 2] {
+    debug_assert!(n <= 16);
+    // SAFETY: 16 - n + 16 <= 32, the table's length, for every n <= 16.
+    unsafe {
+        let p = ONES_THEN_ZEROS.as_ptr().add(16 - n);
+        [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(8).cast())]
+    }
+}
+
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn widen(a: __m256) -> [__m256d; 2] {
+    // SAFETY: no memory is touched.
+    unsafe { [_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(a))] }
+}
+
+/// A fold by halves of 8 lanes.
+macro_rules! fold8 {
+    ($name:ident, $packed:ident, $single:ident) => {
+        /// # Safety
+        /// AVX.
+        #[inline(always)]
+        pub(super) unsafe fn $name(a: __m256) -> f32 {
+            // SAFETY: no memory is touched.
+            unsafe {
+                let x = $packed(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let x = $packed(x, _mm_movehl_ps(x, x));
+                _mm_cvtss_f32($single(x, _mm_movehdup_ps(x)))
+            }
+        }
+    };
+}
+fold8!(sum8, _mm_add_ps, _mm_add_ss);
+fold8!(max8, _mm_max_ps, _mm_max_ss);
+fold8!(min8, _mm_min_ps, _mm_min_ss);
+
+/// # Safety
+/// AVX.
+#[inline(always)]
+pub(super) unsafe fn sum4_d(a: __m256d) -> f64 {
+    // SAFETY: no memory is touched.
+    unsafe {
+        let x = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd::<1>(a));
+        _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)))
+    }
+}
+
+impl Simd for Avx2 {
+    const ISA: Isa = Isa::Avx2;
+    const FUSED: bool = true;
+    type F = [__m256; 2];
+    type I = [__m256i; 2];
+    type M = [__m256; 2];
+    type D = [__m256d; 2];
+    type H = __m256;
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> [__m256; 2] {
+        // SAFETY: the caller's contract; unaligned loads.
+        unsafe { [_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: [__m256; 2]) {
+        // SAFETY: the caller's contract; unaligned stores.
+        unsafe {
+            _mm256_storeu_ps(p, v[0]);
+            _mm256_storeu_ps(p.add(8), v[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_first(self, p: *const f32, n: usize) -> [__m256; 2] {
+        // SAFETY: masked lanes are not accessed; the first n are readable (contract).
+        unsafe {
+            let m = first_masks(n);
+            [_mm256_maskload_ps(p, m[0]), _mm256_maskload_ps(p.wrapping_add(8), m[1])]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, v: [__m256; 2], n: usize) {
+        // SAFETY: masked lanes are not accessed; the first n are writable (contract).
+        unsafe {
+            let m = first_masks(n);
+            _mm256_maskstore_ps(p, m[0], v[0]);
+            _mm256_maskstore_ps(p.wrapping_add(8), m[1], v[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_d(self, p: *const f64) -> [__m256d; 2] {
+        // SAFETY: the caller's contract; unaligned loads.
+        unsafe { [_mm256_loadu_pd(p), _mm256_loadu_pd(p.add(4))] }
+    }
+    #[inline(always)]
+    unsafe fn store_d(self, p: *mut f64, v: [__m256d; 2]) {
+        // SAFETY: the caller's contract; unaligned stores.
+        unsafe {
+            _mm256_storeu_pd(p, v[0]);
+            _mm256_storeu_pd(p.add(4), v[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_h(self, p: *const f32) -> __m256 {
+        // SAFETY: the caller's contract; unaligned load.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
+    op! {
+        from_array(a: [f32; 16]) -> [__m256; 2] { core::mem::transmute::<[f32; 16], [__m256; 2]>(a) }
+        to_array(v: [__m256; 2]) -> [f32; 16] { core::mem::transmute::<[__m256; 2], [f32; 16]>(v) }
+        from_array_i(a: [i32; 16]) -> [__m256i; 2] { core::mem::transmute::<[i32; 16], [__m256i; 2]>(a) }
+        to_array_i(v: [__m256i; 2]) -> [i32; 16] { core::mem::transmute::<[__m256i; 2], [i32; 16]>(v) }
+        splat(x: f32) -> [__m256; 2] { [_mm256_set1_ps(x); 2] }
+        splat_i(x: i32) -> [__m256i; 2] { [_mm256_set1_epi32(x); 2] }
+        splat_d(x: f64) -> [__m256d; 2] { [_mm256_set1_pd(x); 2] }
+        to_array_d(v: [__m256d; 2]) -> [f64; 8] { core::mem::transmute::<[__m256d; 2], [f64; 8]>(v) }
+        to_array_h(v: __m256) -> [f32; 8] { core::mem::transmute::<__m256, [f32; 8]>(v) }
+        add(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+        sub(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+        mul(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+        div(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+        min(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+        max(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+        and(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_and_ps(a[0], b[0]), _mm256_and_ps(a[1], b[1])] }
+        or(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_or_ps(a[0], b[0]), _mm256_or_ps(a[1], b[1])] }
+        xor(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_xor_ps(a[0], b[0]), _mm256_xor_ps(a[1], b[1])] }
+        sqrt(a: [__m256; 2]) -> [__m256; 2] { [_mm256_sqrt_ps(a[0]), _mm256_sqrt_ps(a[1])] }
+        fma(a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+        fnma(a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] { [_mm256_fnmadd_ps(a[0], b[0], c[0]), _mm256_fnmadd_ps(a[1], b[1], c[1])] }
+        fms(a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] { [_mm256_fmsub_ps(a[0], b[0], c[0]), _mm256_fmsub_ps(a[1], b[1], c[1])] }
+        round(a: [__m256; 2]) -> [__m256; 2] { [_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a[0]), _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a[1])] }
+        lt(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_cmp_ps::<_CMP_LT_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_LT_OQ>(a[1], b[1])] }
+        le(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_cmp_ps::<_CMP_LE_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_LE_OQ>(a[1], b[1])] }
+        eq(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_cmp_ps::<_CMP_EQ_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_EQ_OQ>(a[1], b[1])] }
+        is_nan(a: [__m256; 2]) -> [__m256; 2] { [_mm256_cmp_ps::<_CMP_UNORD_Q>(a[0], a[0]), _mm256_cmp_ps::<_CMP_UNORD_Q>(a[1], a[1])] }
+        gt_i(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256; 2] { [_mm256_castsi256_ps(_mm256_cmpgt_epi32(a[0], b[0])), _mm256_castsi256_ps(_mm256_cmpgt_epi32(a[1], b[1]))] }
+        eq_i(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256; 2] { [_mm256_castsi256_ps(_mm256_cmpeq_epi32(a[0], b[0])), _mm256_castsi256_ps(_mm256_cmpeq_epi32(a[1], b[1]))] }
+        select(m: [__m256; 2], a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_blendv_ps(b[0], a[0], m[0]), _mm256_blendv_ps(b[1], a[1], m[1])] }
+        first(n: usize) -> [__m256; 2] { { let m = first_masks(n); [_mm256_castsi256_ps(m[0]), _mm256_castsi256_ps(m[1])] } }
+        and_m(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_and_ps(a[0], b[0]), _mm256_and_ps(a[1], b[1])] }
+        or_m(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] { [_mm256_or_ps(a[0], b[0]), _mm256_or_ps(a[1], b[1])] }
+        not_m(a: [__m256; 2]) -> [__m256; 2] { { let ones = _mm256_castsi256_ps(_mm256_set1_epi32(-1)); [_mm256_xor_ps(a[0], ones), _mm256_xor_ps(a[1], ones)] } }
+        bits_m(a: [__m256; 2]) -> u32 { _mm256_movemask_ps(a[0]) as u32 | (_mm256_movemask_ps(a[1]) as u32) << 8 }
+        bits(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_castps_si256(a[0]), _mm256_castps_si256(a[1])] }
+        from_bits(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
+        and_i(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] { [_mm256_and_si256(a[0], b[0]), _mm256_and_si256(a[1], b[1])] }
+        or_i(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] { [_mm256_or_si256(a[0], b[0]), _mm256_or_si256(a[1], b[1])] }
+        add_i(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+        sub_i(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] { [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])] }
+        to_int(a: [__m256; 2]) -> [__m256i; 2] { [_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1])] }
+        from_int(a: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
+        widen(a: [__m256; 2]) -> ([__m256d; 2], [__m256d; 2]) { (widen(a[0]), widen(a[1])) }
+        narrow(low: [__m256d; 2], high: [__m256d; 2]) -> [__m256; 2] { [_mm256_set_m128(_mm256_cvtpd_ps(low[1]), _mm256_cvtpd_ps(low[0])), _mm256_set_m128(_mm256_cvtpd_ps(high[1]), _mm256_cvtpd_ps(high[0]))] }
+        add_d(a: [__m256d; 2], b: [__m256d; 2]) -> [__m256d; 2] { [_mm256_add_pd(a[0], b[0]), _mm256_add_pd(a[1], b[1])] }
+        sub_d(a: [__m256d; 2], b: [__m256d; 2]) -> [__m256d; 2] { [_mm256_sub_pd(a[0], b[0]), _mm256_sub_pd(a[1], b[1])] }
+        mul_d(a: [__m256d; 2], b: [__m256d; 2]) -> [__m256d; 2] { [_mm256_mul_pd(a[0], b[0]), _mm256_mul_pd(a[1], b[1])] }
+        div_d(a: [__m256d; 2], b: [__m256d; 2]) -> [__m256d; 2] { [_mm256_div_pd(a[0], b[0]), _mm256_div_pd(a[1], b[1])] }
+        sqrt_d(a: [__m256d; 2]) -> [__m256d; 2] { [_mm256_sqrt_pd(a[0]), _mm256_sqrt_pd(a[1])] }
+        fma_d(a: [__m256d; 2], b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] { [_mm256_fmadd_pd(a[0], b[0], c[0]), _mm256_fmadd_pd(a[1], b[1], c[1])] }
+        splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
+        fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
+        sum(a: [__m256; 2]) -> f32 { sum8(_mm256_add_ps(a[0], a[1])) }
+        sum_d(a: [__m256d; 2]) -> f64 { sum4_d(_mm256_add_pd(a[0], a[1])) }
+        max_lane(a: [__m256; 2]) -> f32 { max8(_mm256_max_ps(a[0], a[1])) }
+        min_lane(a: [__m256; 2]) -> f32 { min8(_mm256_min_ps(a[0], a[1])) }
+    }
+
+    #[inline(always)]
+    fn ldexp(self, x: [__m256; 2], n: [__m256; 2]) -> [__m256; 2] {
+        super::ldexp_by_parts(self, x, n)
+    }
+    #[inline(always)]
+    fn shl_i<const N: i32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: as in op!.
+        unsafe { [_mm256_slli_epi32::<N>(a[0]), _mm256_slli_epi32::<N>(a[1])] }
+    }
+    #[inline(always)]
+    fn shr_i<const N: i32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: as in op!.
+        unsafe { [_mm256_srli_epi32::<N>(a[0]), _mm256_srli_epi32::<N>(a[1])] }
+    }
+    #[inline(always)]
+    fn sra_i<const N: i32>(self, a: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: as in op!.
+        unsafe { [_mm256_srai_epi32::<N>(a[0]), _mm256_srai_epi32::<N>(a[1])] }
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [[__m256; 2]; 16]) -> [[__m256; 2]; 16] {
+        let block = |i: usize, j: usize| std::array::from_fn(|r| rows[8 * i + r][j]);
+        // SAFETY: the token proves AVX2.
+        let (a, b, c, d) = unsafe {
+            (transpose8(block(0, 0)), transpose8(block(0, 1)), transpose8(block(1, 0)), transpose8(block(1, 1)))
+        };
+        std::array::from_fn(|i| if i < 8 { [a[i], c[i]] } else { [b[i - 8], d[i - 8]] })
+    }
+}
+
+/// # Safety
+/// AVX.
+#[inline(always)]
+unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: no memory is touched.
+    unsafe {
+        let mut t = r;
+        for i in 0..4 {
+            t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        let mut u = t;
+        for i in 0..2 {
+            u[4 * i] = _mm256_shuffle_ps::<0b01_00_01_00>(t[4 * i], t[4 * i + 2]);
+            u[4 * i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(t[4 * i], t[4 * i + 2]);
+            u[4 * i + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(t[4 * i + 1], t[4 * i + 3]);
+            u[4 * i + 3] = _mm256_shuffle_ps::<0b11_10_11_10>(t[4 * i + 1], t[4 * i + 3]);
+        }
+        let mut out = u;
+        for j in 0..4 {
+            out[j] = _mm256_permute2f128_ps::<0x20>(u[j], u[4 + j]);
+            out[4 + j] = _mm256_permute2f128_ps::<0x31>(u[j], u[4 + j]);
+        }
+        out
+    }
+}

@@ -1,0 +1,246 @@
+//! One `__m512`.
+
+use super::{Isa, Kernel, Simd};
+use core::arch::x86_64::*;
+
+/// AVX-512 F, BW, DQ and VL.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// A token, where the CPU and the operating system have the instructions.
+    #[inline]
+    pub fn new() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && super::Avx2::new().is_some();
+        found.then_some(Avx512(()))
+    }
+}
+
+/// # Safety
+/// The token proves that the features were detected.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) unsafe fn enter<K: Kernel>(simd: Avx512, kernel: K) -> K::Out {
+    kernel.run(simd)
+}
+
+/// One method that is one expression of intrinsics.
+macro_rules! op {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty { $body:expr })*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $ty),*) -> $out {
+            // SAFETY: self exists only where the features were detected; the intrinsics touch no memory.
+            unsafe { $body }
+        }
+    )*};
+}
+
+/// The mask of the first `n` ≤ 16 lanes.
+#[inline(always)]
+fn first_bits(n: usize) -> __mmask16 {
+    debug_assert!(n <= 16);
+    ((1u32 << n) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    const ISA: Isa = Isa::Avx512;
+    const FUSED: bool = true;
+    type F = __m512;
+    type I = __m512i;
+    type M = __mmask16;
+    type D = __m512d;
+    type H = __m256;
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: the caller's contract; unaligned load.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        // SAFETY: the caller's contract; unaligned store.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(self, p: *const f32, n: usize) -> __m512 {
+        // SAFETY: masked lanes are not accessed; the first n are readable (contract).
+        unsafe { _mm512_maskz_loadu_ps(first_bits(n), p) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, v: __m512, n: usize) {
+        // SAFETY: masked lanes are not accessed; the first n are writable (contract).
+        unsafe { _mm512_mask_storeu_ps(p, first_bits(n), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_d(self, p: *const f64) -> __m512d {
+        // SAFETY: the caller's contract; unaligned load.
+        unsafe { _mm512_loadu_pd(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_d(self, p: *mut f64, v: __m512d) {
+        // SAFETY: the caller's contract; unaligned store.
+        unsafe { _mm512_storeu_pd(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_h(self, p: *const f32) -> __m256 {
+        // SAFETY: the caller's contract; unaligned load.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
+    op! {
+        from_array(a: [f32; 16]) -> __m512 { core::mem::transmute::<[f32; 16], __m512>(a) }
+        to_array(v: __m512) -> [f32; 16] { core::mem::transmute::<__m512, [f32; 16]>(v) }
+        from_array_i(a: [i32; 16]) -> __m512i { core::mem::transmute::<[i32; 16], __m512i>(a) }
+        to_array_i(v: __m512i) -> [i32; 16] { core::mem::transmute::<__m512i, [i32; 16]>(v) }
+        splat(x: f32) -> __m512 { _mm512_set1_ps(x) }
+        splat_i(x: i32) -> __m512i { _mm512_set1_epi32(x) }
+        splat_d(x: f64) -> __m512d { _mm512_set1_pd(x) }
+        to_array_d(v: __m512d) -> [f64; 8] { core::mem::transmute::<__m512d, [f64; 8]>(v) }
+        to_array_h(v: __m256) -> [f32; 8] { core::mem::transmute::<__m256, [f32; 8]>(v) }
+
+        add(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
+        sub(a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }
+        mul(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
+        div(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
+        sqrt(a: __m512) -> __m512 { _mm512_sqrt_ps(a) }
+        fma(a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmadd_ps(a, b, c) }
+        fnma(a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fnmadd_ps(a, b, c) }
+        fms(a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmsub_ps(a, b, c) }
+        min(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
+        max(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
+        round(a: __m512) -> __m512 { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        ldexp(x: __m512, n: __m512) -> __m512 { _mm512_scalef_ps(x, n) }
+
+        lt(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+        le(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b) }
+        eq(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) }
+        is_nan(a: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a) }
+        gt_i(a: __m512i, b: __m512i) -> __mmask16 { _mm512_cmpgt_epi32_mask(a, b) }
+        eq_i(a: __m512i, b: __m512i) -> __mmask16 { _mm512_cmpeq_epi32_mask(a, b) }
+        select(m: __mmask16, a: __m512, b: __m512) -> __m512 { _mm512_mask_blend_ps(m, b, a) }
+
+        bits(a: __m512) -> __m512i { _mm512_castps_si512(a) }
+        from_bits(a: __m512i) -> __m512 { _mm512_castsi512_ps(a) }
+        and(a: __m512, b: __m512) -> __m512 { _mm512_and_ps(a, b) }
+        or(a: __m512, b: __m512) -> __m512 { _mm512_or_ps(a, b) }
+        xor(a: __m512, b: __m512) -> __m512 { _mm512_xor_ps(a, b) }
+        and_i(a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
+        or_i(a: __m512i, b: __m512i) -> __m512i { _mm512_or_si512(a, b) }
+        add_i(a: __m512i, b: __m512i) -> __m512i { _mm512_add_epi32(a, b) }
+        sub_i(a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
+        to_int(a: __m512) -> __m512i { _mm512_cvtps_epi32(a) }
+        from_int(a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
+
+        widen(a: __m512) -> (__m512d, __m512d) {
+            (_mm512_cvtps_pd(_mm512_castps512_ps256(a)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(a)))
+        }
+        narrow(low: __m512d, high: __m512d) -> __m512 {
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high))
+        }
+        add_d(a: __m512d, b: __m512d) -> __m512d { _mm512_add_pd(a, b) }
+        sub_d(a: __m512d, b: __m512d) -> __m512d { _mm512_sub_pd(a, b) }
+        mul_d(a: __m512d, b: __m512d) -> __m512d { _mm512_mul_pd(a, b) }
+        div_d(a: __m512d, b: __m512d) -> __m512d { _mm512_div_pd(a, b) }
+        sqrt_d(a: __m512d) -> __m512d { _mm512_sqrt_pd(a) }
+        fma_d(a: __m512d, b: __m512d, c: __m512d) -> __m512d { _mm512_fmadd_pd(a, b, c) }
+
+        splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
+        fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
+
+        sum(a: __m512) -> f32 {
+            super::avx2::sum8(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)))
+        }
+        sum_d(a: __m512d) -> f64 {
+            super::avx2::sum4_d(_mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd::<1>(a)))
+        }
+        max_lane(a: __m512) -> f32 {
+            super::avx2::max8(_mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)))
+        }
+        min_lane(a: __m512) -> f32 {
+            super::avx2::min8(_mm256_min_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)))
+        }
+        transpose(rows: [__m512; 16]) -> [__m512; 16] { transpose(rows) }
+    }
+
+    #[inline(always)]
+    fn first(self, n: usize) -> __mmask16 {
+        first_bits(n)
+    }
+    #[inline(always)]
+    fn and_m(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+        a & b
+    }
+    #[inline(always)]
+    fn or_m(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+        a | b
+    }
+    #[inline(always)]
+    fn not_m(self, a: __mmask16) -> __mmask16 {
+        !a
+    }
+    #[inline(always)]
+    fn bits_m(self, a: __mmask16) -> u32 {
+        a as u32
+    }
+    #[inline(always)]
+    fn shl_i<const N: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: as in op!. The count is a register's: the immediate form takes an unsigned const.
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    fn shr_i<const N: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: as in shl_i.
+        unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    fn sra_i<const N: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: as in shl_i.
+        unsafe { _mm512_sra_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+}
+
+/// Four rounds over blocks of 1, 2, 4 and 8 lanes.
+///
+/// # Safety
+/// The features of the token, as in every method above.
+#[inline(always)]
+unsafe fn transpose(r: [__m512; 16]) -> [__m512; 16] {
+    // SAFETY: no memory is touched; the features are the caller's.
+    unsafe {
+        let mut t = r;
+        for i in 0..8 {
+            t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        let mut u = t;
+        for i in 0..4 {
+            let (a, b) = (_mm512_castps_pd(t[4 * i]), _mm512_castps_pd(t[4 * i + 2]));
+            let (c, d) = (_mm512_castps_pd(t[4 * i + 1]), _mm512_castps_pd(t[4 * i + 3]));
+            u[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            u[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+            u[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
+            u[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
+        }
+        // u[4g + j], 128-bit block q: column 4q + j of rows 4g to 4g + 3.
+        let mut out = u;
+        for j in 0..4 {
+            let low = _mm512_shuffle_f32x4::<0b10_00_10_00>(u[j], u[4 + j]);
+            let high = _mm512_shuffle_f32x4::<0b11_01_11_01>(u[j], u[4 + j]);
+            let low2 = _mm512_shuffle_f32x4::<0b10_00_10_00>(u[8 + j], u[12 + j]);
+            let high2 = _mm512_shuffle_f32x4::<0b11_01_11_01>(u[8 + j], u[12 + j]);
+            out[j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(low, low2);
+            out[8 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(low, low2);
+            out[4 + j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(high, high2);
+            out[12 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(high, high2);
+        }
+        out
+    }
+}

@@ -1,0 +1,292 @@
+//! The vector of 16 floats, its instruction sets, and the dispatch between them.
+//!
+//! A kernel is a struct of its arguments that implements [`Kernel`]; [`dispatch`] runs it once under the features of
+//! an instruction set. A vector is 16 floats on every machine, so lane counts, tails and reductions are the same
+//! everywhere. [`Scalar`] is the specification: every instruction set with FMA gives its bits.
+
+mod arrays;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod isa;
+mod portable;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use isa::Isa;
+pub use portable::Portable;
+pub use scalar::Scalar;
+
+/// Floats in a vector, on every machine.
+pub const LANES: usize = 16;
+
+/// The vector operations of one instruction set.
+///
+/// A value of an implementing type is a token: holding one means that the CPU has the instructions. Every method is
+/// `#[inline(always)]`, so that it becomes its instructions inside an entry of [`dispatch`].
+///
+/// Operations are IEEE 754 with round to nearest even. Which bits a NaN result carries is not specified; everything
+/// else is, and agrees between all instruction sets with FMA. [`Portable`] on a machine without FMA rounds [`fma`]
+/// twice.
+///
+/// [`fma`]: Simd::fma
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// The instruction set that this token stands for.
+    const ISA: Isa;
+    /// Whether [`Simd::fma`] rounds once. False only for the portable vector on machines without FMA.
+    const FUSED: bool;
+    /// 16 × f32.
+    type F: Copy;
+    /// 16 × i32.
+    type I: Copy;
+    /// 16 × bool.
+    type M: Copy;
+    /// 8 × f64: half a vector, widened for accumulation.
+    type D: Copy;
+    /// 8 × f32: half a vector, for the dealt order of matrix products.
+    type H: Copy;
+
+    // Memory. No pointer needs more than the alignment of its element.
+
+    /// Loads 16 floats.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 16 floats.
+    unsafe fn load(self, p: *const f32) -> Self::F;
+    /// Stores 16 floats.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 floats.
+    unsafe fn store(self, p: *mut f32, v: Self::F);
+    /// Loads the first `n` ≤ 16 floats, and zero in the other lanes; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `n` floats.
+    unsafe fn load_first(self, p: *const f32, n: usize) -> Self::F;
+    /// Stores the first `n` ≤ 16 lanes; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `n` floats.
+    unsafe fn store_first(self, p: *mut f32, v: Self::F, n: usize);
+    /// Loads 8 doubles.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 8 doubles.
+    unsafe fn load_d(self, p: *const f64) -> Self::D;
+    /// Stores 8 doubles.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 8 doubles.
+    unsafe fn store_d(self, p: *mut f64, v: Self::D);
+    /// Loads 8 floats.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 8 floats.
+    unsafe fn load_h(self, p: *const f32) -> Self::H;
+    /// Asks for the cache line at `p`, which may be any address.
+    fn prefetch(self, p: *const f32);
+
+    fn from_array(self, a: [f32; 16]) -> Self::F;
+    fn to_array(self, v: Self::F) -> [f32; 16];
+    fn from_array_i(self, a: [i32; 16]) -> Self::I;
+    fn to_array_i(self, v: Self::I) -> [i32; 16];
+    fn splat(self, x: f32) -> Self::F;
+    fn splat_i(self, x: i32) -> Self::I;
+    fn splat_d(self, x: f64) -> Self::D;
+    fn to_array_d(self, v: Self::D) -> [f64; 8];
+    fn to_array_h(self, v: Self::H) -> [f32; 8];
+
+    // Arithmetic.
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// a·b + c, rounded once.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// c − a·b, rounded once.
+    fn fnma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// a·b − c, rounded once.
+    fn fms(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a < b ? a : b` in each lane: `b` where either is NaN, and `b` of two zeros.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a > b ? a : b` in each lane: `b` where either is NaN, and `b` of two zeros.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even; the sign of zero is kept.
+    fn round(self, a: Self::F) -> Self::F;
+    /// x·2ⁿ, rounded once, for integral |n| ≤ 250 and an `x` of magnitude 2⁻²⁵ to 2²⁵, or zero, infinite or NaN.
+    fn ldexp(self, x: Self::F, n: Self::F) -> Self::F;
+
+    // Comparison and choice. A comparison with NaN is false.
+
+    fn lt(self, a: Self::F, b: Self::F) -> Self::M;
+    fn le(self, a: Self::F, b: Self::F) -> Self::M;
+    fn eq(self, a: Self::F, b: Self::F) -> Self::M;
+    fn is_nan(self, a: Self::F) -> Self::M;
+    fn gt_i(self, a: Self::I, b: Self::I) -> Self::M;
+    fn eq_i(self, a: Self::I, b: Self::I) -> Self::M;
+    /// `m ? a : b` in each lane.
+    fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    /// True in the first `n` ≤ 16 lanes.
+    fn first(self, n: usize) -> Self::M;
+    fn and_m(self, a: Self::M, b: Self::M) -> Self::M;
+    fn or_m(self, a: Self::M, b: Self::M) -> Self::M;
+    fn not_m(self, a: Self::M) -> Self::M;
+    /// Bit i is lane i.
+    fn bits_m(self, a: Self::M) -> u32;
+
+    // Bits and integers. Integer arithmetic wraps.
+
+    fn bits(self, a: Self::F) -> Self::I;
+    fn from_bits(self, a: Self::I) -> Self::F;
+    fn and(self, a: Self::F, b: Self::F) -> Self::F;
+    fn or(self, a: Self::F, b: Self::F) -> Self::F;
+    fn xor(self, a: Self::F, b: Self::F) -> Self::F;
+    fn and_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn or_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn sub_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Shifts left, `N` < 32.
+    fn shl_i<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Shifts right, filling with zeros, `N` < 32.
+    fn shr_i<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Shifts right, filling with the sign, `N` < 32.
+    fn sra_i<const N: i32>(self, a: Self::I) -> Self::I;
+    /// To the nearest integer, ties to even, for |a| < 2³¹; any other lane is unspecified.
+    fn to_int(self, a: Self::F) -> Self::I;
+    fn from_int(self, a: Self::I) -> Self::F;
+
+    // Halves in f64, for accumulation.
+
+    /// Lanes 0 to 7, and lanes 8 to 15, exactly.
+    fn widen(self, a: Self::F) -> (Self::D, Self::D);
+    /// The inverse of [`Simd::widen`], each lane rounded once.
+    fn narrow(self, low: Self::D, high: Self::D) -> Self::F;
+    fn add_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn sub_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn mul_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn div_d(self, a: Self::D, b: Self::D) -> Self::D;
+    fn sqrt_d(self, a: Self::D) -> Self::D;
+    /// a·b + c, rounded once.
+    fn fma_d(self, a: Self::D, b: Self::D, c: Self::D) -> Self::D;
+
+    // Halves in f32, for dot products.
+
+    fn splat_h(self, x: f32) -> Self::H;
+    fn fma_h(self, a: Self::H, b: Self::H, c: Self::H) -> Self::H;
+
+    // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.
+
+    /// The sum of 16 lanes, folded by halves.
+    fn sum(self, a: Self::F) -> f32;
+    /// The sum of 8 lanes, folded by halves.
+    fn sum_d(self, a: Self::D) -> f64;
+    /// Folds by halves with [`Simd::max`]. No lane may be NaN if the result is to mean anything.
+    fn max_lane(self, a: Self::F) -> f32;
+    /// Folds by halves with [`Simd::min`]. No lane may be NaN if the result is to mean anything.
+    fn min_lane(self, a: Self::F) -> f32;
+
+    /// Row i of the result holds lane i of every row.
+    fn transpose(self, rows: [Self::F; 16]) -> [Self::F; 16];
+
+    // Composites: the same on every instruction set by construction.
+
+    #[inline(always)]
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
+    }
+    #[inline(always)]
+    fn neg(self, a: Self::F) -> Self::F {
+        self.xor(a, self.splat(-0.0))
+    }
+    #[inline(always)]
+    fn abs(self, a: Self::F) -> Self::F {
+        self.and(a, self.from_bits(self.splat_i(0x7fff_ffff)))
+    }
+    #[inline(always)]
+    fn gt(self, a: Self::F, b: Self::F) -> Self::M {
+        self.lt(b, a)
+    }
+    #[inline(always)]
+    fn ge(self, a: Self::F, b: Self::F) -> Self::M {
+        self.le(b, a)
+    }
+    /// The magnitude of `a` with the sign of `b`.
+    #[inline(always)]
+    fn copysign(self, a: Self::F, b: Self::F) -> Self::F {
+        let sign = self.splat(-0.0);
+        self.or(self.abs(a), self.and(b, sign))
+    }
+    #[inline(always)]
+    fn any(self, m: Self::M) -> bool {
+        self.bits_m(m) != 0
+    }
+    #[inline(always)]
+    fn all(self, m: Self::M) -> bool {
+        self.bits_m(m) == 0xffff
+    }
+    /// The sum of 16 doubles, folded by halves.
+    #[inline(always)]
+    fn sum_dd(self, low: Self::D, high: Self::D) -> f64 {
+        self.sum_d(self.add_d(low, high))
+    }
+    /// Full vectors and tails alike: `n` ≥ 16 loads 16.
+    ///
+    /// # Safety
+    /// `p` is valid for reading min(n, 16) floats.
+    #[inline(always)]
+    unsafe fn load_up_to(self, p: *const f32, n: usize) -> Self::F {
+        // SAFETY: the caller's contract, split by the branch.
+        unsafe { if n >= LANES { self.load(p) } else { self.load_first(p, n) } }
+    }
+    /// Full vectors and tails alike: `n` ≥ 16 stores 16.
+    ///
+    /// # Safety
+    /// `p` is valid for writing min(n, 16) floats.
+    #[inline(always)]
+    unsafe fn store_up_to(self, p: *mut f32, v: Self::F, n: usize) {
+        // SAFETY: the caller's contract, split by the branch.
+        unsafe { if n >= LANES { self.store(p, v) } else { self.store_first(p, v, n) } }
+    }
+}
+
+/// [`Simd::ldexp`] where no instruction does it: two products, of which only the second can round.
+#[inline(always)]
+fn ldexp_by_parts<S: Simd>(s: S, x: S::F, n: S::F) -> S::F {
+    let n = s.to_int(n);
+    let half = s.sra_i::<1>(n);
+    let exp2i = |n| s.from_bits(s.shl_i::<23>(s.add_i(n, s.splat_i(127))));
+    s.mul(s.mul(x, exp2i(half)), exp2i(s.sub_i(n, half)))
+}
+
+/// A computation written once for every instruction set.
+pub trait Kernel {
+    type Out;
+    /// Implementations are `#[inline(always)]`, as is every helper between here and an intrinsic.
+    fn run<S: Simd>(self, simd: S) -> Self::Out;
+}
+
+/// Runs `kernel` on `isa`.
+///
+/// # Panics
+/// If this machine does not have `isa`; a [`crate::Context`] never holds such a one.
+#[inline]
+pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the token exists only where detection found every feature that the entry enables.
+        Isa::Avx512 => unsafe { avx512::enter(Avx512::new().expect("AVX-512 was not detected"), kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx2 => unsafe { avx2::enter(Avx2::new().expect("AVX2 and FMA were not detected"), kernel) },
+        Isa::Portable | Isa::Neon => kernel.run(Portable),
+        Isa::Scalar => kernel.run(Scalar),
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2 | Isa::Avx512 => panic!("{} was not detected", isa.name()),
+    }
+}

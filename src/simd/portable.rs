@@ -1,0 +1,161 @@
+//! `wide`: SSE2, NEON, WebAssembly simd128, or plain code, as the build's target has it.
+
+use super::arrays::{self, fold};
+use super::{Isa, Simd};
+use wide::{bytemuck::cast, f32x8, f32x16, f64x8, i32x16, u32x16};
+
+/// The vector that every machine of the target has.
+#[derive(Debug, Clone, Copy)]
+pub struct Portable;
+
+const LANE: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// One method that is one expression.
+macro_rules! op {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty { $body:expr })*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $ty),*) -> $out {
+            $body
+        }
+    )*};
+}
+
+impl Simd for Portable {
+    const ISA: Isa = if cfg!(target_arch = "aarch64") { Isa::Neon } else { Isa::Portable };
+    // `wide` fuses where the whole build may use FMA.
+    const FUSED: bool = cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
+    type F = f32x16;
+    type I = i32x16;
+    type M = f32x16;
+    type D = f64x8;
+    type H = f32x8;
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> f32x16 {
+        // SAFETY: the caller's contract; the read is unaligned.
+        f32x16::new(unsafe { p.cast::<[f32; 16]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: f32x16) {
+        // SAFETY: the caller's contract; the write is unaligned.
+        unsafe { p.cast::<[f32; 16]>().write_unaligned(v.to_array()) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(self, p: *const f32, n: usize) -> f32x16 {
+        // SAFETY: the caller's contract.
+        f32x16::new(unsafe { arrays::load_first(p, n, 0.0) })
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, v: f32x16, n: usize) {
+        debug_assert!(n <= 16);
+        // SAFETY: n floats are writable (contract), and v holds 16.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_array().as_ptr(), p, n) }
+    }
+    #[inline(always)]
+    unsafe fn load_d(self, p: *const f64) -> f64x8 {
+        // SAFETY: the caller's contract; the read is unaligned.
+        f64x8::new(unsafe { p.cast::<[f64; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store_d(self, p: *mut f64, v: f64x8) {
+        // SAFETY: the caller's contract; the write is unaligned.
+        unsafe { p.cast::<[f64; 8]>().write_unaligned(v.to_array()) }
+    }
+    #[inline(always)]
+    unsafe fn load_h(self, p: *const f32) -> f32x8 {
+        // SAFETY: the caller's contract; the read is unaligned.
+        f32x8::new(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+
+    op! {
+        from_array(a: [f32; 16]) -> f32x16 { f32x16::new(a) }
+        to_array(v: f32x16) -> [f32; 16] { v.to_array() }
+        from_array_i(a: [i32; 16]) -> i32x16 { i32x16::new(a) }
+        to_array_i(v: i32x16) -> [i32; 16] { v.to_array() }
+        splat(x: f32) -> f32x16 { f32x16::splat(x) }
+        splat_i(x: i32) -> i32x16 { i32x16::splat(x) }
+        splat_d(x: f64) -> f64x8 { f64x8::splat(x) }
+        to_array_d(v: f64x8) -> [f64; 8] { v.to_array() }
+        to_array_h(v: f32x8) -> [f32; 8] { v.to_array() }
+        add(a: f32x16, b: f32x16) -> f32x16 { a + b }
+        sub(a: f32x16, b: f32x16) -> f32x16 { a - b }
+        mul(a: f32x16, b: f32x16) -> f32x16 { a * b }
+        div(a: f32x16, b: f32x16) -> f32x16 { a / b }
+        sqrt(a: f32x16) -> f32x16 { a.sqrt() }
+        fma(a: f32x16, b: f32x16, c: f32x16) -> f32x16 { a.mul_add(b, c) }
+        fnma(a: f32x16, b: f32x16, c: f32x16) -> f32x16 { (-a).mul_add(b, c) }
+        fms(a: f32x16, b: f32x16, c: f32x16) -> f32x16 { a.mul_add(b, -c) }
+        min(a: f32x16, b: f32x16) -> f32x16 { a.simd_lt(b).select(a, b) }
+        max(a: f32x16, b: f32x16) -> f32x16 { a.simd_gt(b).select(a, b) }
+        lt(a: f32x16, b: f32x16) -> f32x16 { a.simd_lt(b) }
+        le(a: f32x16, b: f32x16) -> f32x16 { a.simd_le(b) }
+        eq(a: f32x16, b: f32x16) -> f32x16 { a.simd_eq(b) }
+        is_nan(a: f32x16) -> f32x16 { a.is_nan() }
+        gt_i(a: i32x16, b: i32x16) -> f32x16 { cast(a.simd_gt(b)) }
+        eq_i(a: i32x16, b: i32x16) -> f32x16 { cast(a.simd_eq(b)) }
+        select(m: f32x16, a: f32x16, b: f32x16) -> f32x16 { m.select(a, b) }
+        first(n: usize) -> f32x16 { cast(i32x16::splat(n as i32).simd_gt(i32x16::new(LANE))) }
+        and_m(a: f32x16, b: f32x16) -> f32x16 { a & b }
+        or_m(a: f32x16, b: f32x16) -> f32x16 { a | b }
+        not_m(a: f32x16) -> f32x16 { !a }
+        bits_m(a: f32x16) -> u32 { a.to_bitmask() }
+        bits(a: f32x16) -> i32x16 { cast(a) }
+        from_bits(a: i32x16) -> f32x16 { cast(a) }
+        and(a: f32x16, b: f32x16) -> f32x16 { a & b }
+        or(a: f32x16, b: f32x16) -> f32x16 { a | b }
+        xor(a: f32x16, b: f32x16) -> f32x16 { a ^ b }
+        and_i(a: i32x16, b: i32x16) -> i32x16 { a & b }
+        or_i(a: i32x16, b: i32x16) -> i32x16 { a | b }
+        add_i(a: i32x16, b: i32x16) -> i32x16 { a + b }
+        sub_i(a: i32x16, b: i32x16) -> i32x16 { a - b }
+        to_int(a: f32x16) -> i32x16 { a.fast_round_int() }
+        from_int(a: i32x16) -> f32x16 { f32x16::from_i32x16(a) }
+        add_d(a: f64x8, b: f64x8) -> f64x8 { a + b }
+        sub_d(a: f64x8, b: f64x8) -> f64x8 { a - b }
+        mul_d(a: f64x8, b: f64x8) -> f64x8 { a * b }
+        div_d(a: f64x8, b: f64x8) -> f64x8 { a / b }
+        sqrt_d(a: f64x8) -> f64x8 { a.sqrt() }
+        fma_d(a: f64x8, b: f64x8, c: f64x8) -> f64x8 { a.mul_add(b, c) }
+        splat_h(x: f32) -> f32x8 { f32x8::splat(x) }
+        fma_h(a: f32x8, b: f32x8, c: f32x8) -> f32x8 { a.mul_add(b, c) }
+        sum(a: f32x16) -> f32 { fold(a.to_array(), |a, b| a + b) }
+        sum_d(a: f64x8) -> f64 { fold(a.to_array(), |a, b| a + b) }
+        max_lane(a: f32x16) -> f32 { fold(a.to_array(), arrays::max) }
+        min_lane(a: f32x16) -> f32 { fold(a.to_array(), arrays::min) }
+        transpose(rows: [f32x16; 16]) -> [f32x16; 16] { f32x16::transpose(rows) }
+    }
+
+    #[inline(always)]
+    fn round(self, a: f32x16) -> f32x16 {
+        // `wide` loses the sign of zero on SSE2.
+        self.copysign(a.round_ties_even(), a)
+    }
+    #[inline(always)]
+    fn ldexp(self, x: f32x16, n: f32x16) -> f32x16 {
+        super::ldexp_by_parts(self, x, n)
+    }
+    #[inline(always)]
+    fn shl_i<const N: i32>(self, a: i32x16) -> i32x16 {
+        a << N
+    }
+    #[inline(always)]
+    fn shr_i<const N: i32>(self, a: i32x16) -> i32x16 {
+        cast(cast::<i32x16, u32x16>(a) >> N)
+    }
+    #[inline(always)]
+    fn sra_i<const N: i32>(self, a: i32x16) -> i32x16 {
+        a >> N
+    }
+    #[inline(always)]
+    fn widen(self, a: f32x16) -> (f64x8, f64x8) {
+        let a = a.to_array();
+        (f64x8::new(std::array::from_fn(|i| a[i] as f64)), f64x8::new(std::array::from_fn(|i| a[i + 8] as f64)))
+    }
+    #[inline(always)]
+    fn narrow(self, low: f64x8, high: f64x8) -> f32x16 {
+        let (low, high) = (low.to_array(), high.to_array());
+        f32x16::new(std::array::from_fn(|i| if i < 8 { low[i] as f32 } else { high[i - 8] as f32 }))
+    }
+}
