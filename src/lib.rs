@@ -2,5 +2,16 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod error;
+
 pub mod simd;
+
+pub mod context;
+mod elementwise;
+mod fpenv;
+mod parallel;
+mod reduce;
+mod scratch;
+
+pub use context::{Context, ContextBuilder};
 pub use error::{Error, Result};
+pub use simd::Isa;
