@@ -8,6 +8,7 @@ pub mod simd;
 pub mod context;
 mod elementwise;
 mod fpenv;
+pub mod matmul;
 mod parallel;
 mod reduce;
 mod scratch;

@@ -19,6 +19,7 @@ impl Avx2 {
 
 /// # Safety
 /// The token proves that the features were detected.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn enter<K: Kernel>(simd: Avx2, kernel: K) -> K::Out {
     kernel.run(simd)
@@ -157,6 +158,21 @@ impl Simd for Avx2 {
         unsafe { _mm256_loadu_ps(p) }
     }
     #[inline(always)]
+    unsafe fn store_h(self, p: *mut f32, v: __m256) {
+        // SAFETY: the caller's contract; unaligned store.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    fn transpose_h(self, rows: [__m256; 8]) -> [__m256; 8] {
+        // SAFETY: the token proves AVX2.
+        unsafe { transpose8(rows) }
+    }
+    #[inline(always)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Out {
+        // SAFETY: self proves the features.
+        unsafe { enter(self, kernel) }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -255,7 +271,7 @@ impl Simd for Avx2 {
 /// # Safety
 /// AVX.
 #[inline(always)]
-unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
+pub(super) unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
     // SAFETY: no memory is touched.
     unsafe {
         let mut t = r;

@@ -22,6 +22,7 @@ impl Avx512 {
 
 /// # Safety
 /// The token proves that the features were detected.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn enter<K: Kernel>(simd: Avx512, kernel: K) -> K::Out {
     kernel.run(simd)
@@ -88,6 +89,21 @@ impl Simd for Avx512 {
     unsafe fn load_h(self, p: *const f32) -> __m256 {
         // SAFETY: the caller's contract; unaligned load.
         unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_h(self, p: *mut f32, v: __m256) {
+        // SAFETY: the caller's contract; unaligned store.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    fn transpose_h(self, rows: [__m256; 8]) -> [__m256; 8] {
+        // SAFETY: the token implies AVX2.
+        unsafe { super::avx2::transpose8(rows) }
+    }
+    #[inline(always)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Out {
+        // SAFETY: self proves the features.
+        unsafe { enter(self, kernel) }
     }
     #[inline(always)]
     fn prefetch(self, p: *const f32) {

@@ -87,6 +87,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for reading 8 floats.
     unsafe fn load_h(self, p: *const f32) -> Self::H;
+    /// Stores 8 floats.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 8 floats.
+    unsafe fn store_h(self, p: *mut f32, v: Self::H);
     /// Asks for the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const f32);
 
@@ -191,8 +196,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Folds by halves with [`Simd::min`]. No lane may be NaN if the result is to mean anything.
     fn min_lane(self, a: Self::F) -> f32;
 
+    /// Runs `kernel` as a function of its own under the same features: for a body that is reached from many places,
+    /// or that wants all registers.
+    fn outline<K: Kernel>(self, kernel: K) -> K::Out;
+
     /// Row i of the result holds lane i of every row.
     fn transpose(self, rows: [Self::F; 16]) -> [Self::F; 16];
+    /// [`Simd::transpose`] of 8 × 8.
+    fn transpose_h(self, rows: [Self::H; 8]) -> [Self::H; 8];
 
     // Composites: the same on every instruction set by construction.
 
@@ -271,6 +282,12 @@ pub trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Out;
 }
 
+/// [`Simd::outline`] where no features need to be enabled.
+#[inline(never)]
+fn outline<S: Simd, K: Kernel>(s: S, kernel: K) -> K::Out {
+    kernel.run(s)
+}
+
 /// Runs `kernel` on `isa`.
 ///
 /// # Panics
@@ -284,8 +301,8 @@ pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { avx2::enter(Avx2::new().expect("AVX2 and FMA were not detected"), kernel) },
-        Isa::Portable | Isa::Neon => kernel.run(Portable),
-        Isa::Scalar => kernel.run(Scalar),
+        Isa::Portable | Isa::Neon => outline(Portable, kernel),
+        Isa::Scalar => outline(Scalar, kernel),
         #[cfg(not(target_arch = "x86_64"))]
         Isa::Avx2 | Isa::Avx512 => panic!("{} was not detected", isa.name()),
     }

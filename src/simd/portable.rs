@@ -1,7 +1,7 @@
 //! `wide`: SSE2, NEON, WebAssembly simd128, or plain code, as the build's target has it.
 
 use super::arrays::{self, fold};
-use super::{Isa, Simd};
+use super::{Isa, Kernel, Simd};
 use wide::{bytemuck::cast, f32x8, f32x16, f64x8, i32x16, u32x16};
 
 /// The vector that every machine of the target has.
@@ -65,6 +65,19 @@ impl Simd for Portable {
     unsafe fn load_h(self, p: *const f32) -> f32x8 {
         // SAFETY: the caller's contract; the read is unaligned.
         f32x8::new(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store_h(self, p: *mut f32, v: f32x8) {
+        // SAFETY: the caller's contract; the write is unaligned.
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) }
+    }
+    #[inline(always)]
+    fn transpose_h(self, rows: [f32x8; 8]) -> [f32x8; 8] {
+        f32x8::transpose(rows)
+    }
+    #[inline(always)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Out {
+        super::outline(self, kernel)
     }
     #[inline(always)]
     fn prefetch(self, _: *const f32) {}

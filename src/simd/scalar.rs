@@ -1,7 +1,7 @@
 //! The specification: sixteen lanes, one at a time, with `f32::mul_add`.
 
 use super::arrays::{self, exp2i, fold, map, zip, zip3};
-use super::{Isa, Simd};
+use super::{Isa, Kernel, Simd};
 
 /// The vector that states what every other one must compute.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,19 @@ impl Simd for Scalar {
     unsafe fn load_h(self, p: *const f32) -> [f32; 8] {
         // SAFETY: the caller's contract; the read is unaligned.
         unsafe { p.cast::<[f32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_h(self, p: *mut f32, v: [f32; 8]) {
+        // SAFETY: the caller's contract; the write is unaligned.
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn transpose_h(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    }
+    #[inline(always)]
+    fn outline<K: Kernel>(self, kernel: K) -> K::Out {
+        super::outline(self, kernel)
     }
     #[inline(always)]
     fn prefetch(self, _: *const f32) {}

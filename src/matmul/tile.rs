@@ -1,0 +1,97 @@
+//! The register tile: the one loop where a matrix product spends its time.
+
+use super::blocking::{tile_rows, tile_vectors};
+use crate::simd::{Kernel, LANES, Simd};
+
+/// One tile of C: `rows` × `cols` sums over one block of k, joined into C.
+///
+/// a(i, p) stands at `a + i·a_row + p·a_col`; row p of B stands at `b + p·b_row` and holds as many whole vectors as
+/// `cols` needs. c = fma(alpha, s, beta·c), where beta = 0 does not read C.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    pub rows: usize,
+    pub cols: usize,
+    pub k: usize,
+    pub a: *const f32,
+    pub a_row: usize,
+    pub a_col: usize,
+    pub b: *const f32,
+    pub b_row: usize,
+    pub c: *mut f32,
+    pub ldc: usize,
+    pub alpha: f32,
+    pub beta: f32,
+}
+
+impl Tile {
+    /// Runs the kernel of this tile's size.
+    ///
+    /// # Safety
+    /// 1 ≤ rows ≤ tile_rows, 1 ≤ cols ≤ tile width; A and B are readable as the fields say, and rows × cols of C
+    /// readable and writable by this thread alone. With `PACKED`, a_row = 1 and a_col = rows.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd, const PACKED: bool>(self, s: S) {
+        macro_rules! by_rows {
+            ($nv:literal: $($mr:literal)*) => {
+                match self.rows {
+                    $($mr if $mr <= const { tile_rows(S::ISA) } => s.outline(Sized::<$mr, $nv, PACKED>(self)),)*
+                    _ => unreachable!("a tile of {} rows", self.rows),
+                }
+            };
+        }
+        if const { tile_vectors(S::ISA) } == 2 && self.cols > LANES {
+            by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        } else {
+            by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        }
+    }
+}
+
+/// The tile with its size as constants, so that the accumulators are registers.
+struct Sized<const MR: usize, const NV: usize, const PACKED: bool>(Tile);
+
+impl<const MR: usize, const NV: usize, const PACKED: bool> Kernel for Sized<MR, NV, PACKED> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let t = self.0;
+        let (a_row, a_col) = if PACKED { (1, MR) } else { (t.a_row, t.a_col) };
+        let mut acc = [[s.zero(); NV]; MR];
+        // SAFETY: the contract of Tile::run, whose fields these are.
+        unsafe {
+            let (mut a, mut b) = (t.a, t.b);
+            for _ in 0..t.k {
+                let mut row = [s.zero(); NV];
+                for j in 0..NV {
+                    row[j] = s.load(b.add(j * LANES));
+                }
+                for i in 0..MR {
+                    let x = s.splat(*a.add(i * a_row));
+                    for j in 0..NV {
+                        acc[i][j] = s.fma(x, row[j], acc[i][j]);
+                    }
+                }
+                a = a.wrapping_add(a_col);
+                b = b.wrapping_add(t.b_row);
+            }
+            let last = t.cols - (NV - 1) * LANES;
+            let alpha = s.splat(t.alpha);
+            let beta = s.splat(t.beta);
+            for i in 0..MR {
+                for j in 0..NV {
+                    let c = t.c.add(i * t.ldc + j * LANES);
+                    let width = if j + 1 < NV { LANES } else { last };
+                    let start = if t.beta == 0.0 {
+                        s.zero()
+                    } else if t.beta == 1.0 {
+                        s.load_up_to(c, width)
+                    } else {
+                        s.mul(beta, s.load_up_to(c, width))
+                    };
+                    s.store_up_to(c, s.fma(alpha, acc[i][j], start), width);
+                }
+            }
+        }
+    }
+}
