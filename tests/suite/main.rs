@@ -1,0 +1,4 @@
+//! The test suite: one module for each family.
+
+mod common;
+mod simd;
