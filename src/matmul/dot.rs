@@ -19,6 +19,8 @@ const PIECE: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Dots<'a, E> {
     pub few: usize,
+    /// Whether the few are rows of C, or its columns.
+    pub few_are_rows: bool,
     pub many: usize,
     pub k: usize,
     pub x: *const f32,
@@ -76,12 +78,12 @@ impl<E: Epilogue> Kernel for Piece<'_, '_, E> {
             3 => groups!(3: 3 1),
             _ => groups!(4: 3 1),
         }
-        let (rows, cols, row, col) = if d.c_many == 1 {
+        let (rows, cols, row, col) = if d.few_are_rows {
             (d.few, self.rows.len(), 0, self.rows.start)
         } else {
             (self.rows.len(), d.few, self.rows.start, 0)
         };
-        let (c, ldc) = if d.c_many == 1 {
+        let (c, ldc) = if d.few_are_rows {
             (d.c.wrapping_add(self.rows.start), d.c_few)
         } else {
             (d.c.wrapping_add(self.rows.start * d.c_many), d.c_many)

@@ -206,6 +206,7 @@ fn deal<E: Epilogue>(ctx: &Context, x: &Args<'_, E>, c: &mut [f32], few_rows: bo
         let (x_ptr, w) = (x.a.as_ptr(), x.b.as_ptr());
         let dots = dot::Dots {
             few: x.m,
+            few_are_rows: true,
             many: x.n,
             k,
             x: x_ptr,
@@ -239,6 +240,7 @@ fn deal<E: Epilogue>(ctx: &Context, x: &Args<'_, E>, c: &mut [f32], few_rows: bo
     let w = x.a.as_ptr();
     let dots = dot::Dots {
         few: x.n,
+        few_are_rows: false,
         many: x.m,
         k,
         x: columns,

@@ -151,12 +151,22 @@ pub fn specification() -> Context {
 }
 
 /// Contexts that must all give [`specification`]'s bits: each of [`exact_isas`] on one thread, the fastest of them on
-/// 2, 3 and 8 too.
+/// 2, 3 and 8 and on a host's 3 too.
 pub fn exact_contexts() -> impl Iterator<Item = Context> {
     let isas: Vec<Isa> = exact_isas().collect();
     let threaded = *isas.first().unwrap_or(&Isa::Scalar);
     let alone = isas.into_iter().map(|isa| context(isa, 1));
-    alone.chain([2, 3, 8].into_iter().map(move |threads| context(threaded, threads)))
+    let together = [2, 3, 8].into_iter().map(move |threads| context(threaded, threads));
+    alone.chain(together).chain([host_context(3)])
+}
+
+/// The fastest exact instruction set on the threads of a host, started anew for each call.
+pub fn host_context(threads: usize) -> Context {
+    let parallel_for = |tasks: usize, task: &(dyn Fn(usize) + Sync)| {
+        std::thread::scope(|scope| (0..tasks).for_each(|i| drop(scope.spawn(move || task(i)))));
+    };
+    let isa = exact_isas().next().unwrap_or(Isa::Scalar);
+    Context::builder().isa(isa).num_threads(threads).parallel_for(parallel_for).build().expect("a host executor")
 }
 
 // How much to test.

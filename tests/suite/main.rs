@@ -1,4 +1,5 @@
 //! The test suite: one module for each family.
 
 mod common;
+mod matmul;
 mod simd;
