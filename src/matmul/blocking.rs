@@ -29,6 +29,16 @@ pub(super) const fn tile_vectors(isa: Isa) -> usize {
     }
 }
 
+/// A tile for few rows: rows at most, and vectors in a row. One row of two vectors would wait for the latency of its
+/// own additions. Only where B is read in place.
+pub(super) const fn wide_tile(isa: Isa) -> (usize, usize) {
+    match isa {
+        Isa::Avx512 => (3, 8),
+        Isa::Avx2 | Isa::Neon => (1, 4),
+        Isa::Portable | Isa::Scalar => (0, 1),
+    }
+}
+
 /// Columns of a register tile at most, which is the width of a packed panel of B.
 pub(super) const fn panel_width(isa: Isa) -> usize {
     tile_vectors(isa) * LANES

@@ -1,6 +1,6 @@
 //! The ascending order: blocks of k, panels of B, blocks of A, tiles.
 
-use super::blocking::{B_LIMIT, K_BLOCK, M_BLOCK, ROW_GROUP, panel_width, tile_rows};
+use super::blocking::{B_LIMIT, K_BLOCK, M_BLOCK, ROW_GROUP, panel_width, tile_rows, wide_tile};
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{SLACK, Strip};
 use super::tile::Tile;
@@ -43,9 +43,12 @@ pub(super) struct Product<'a, E> {
     pub epilogue: &'a E,
 }
 
-/// Rows of A up to which B, where its rows are contiguous, is read in place: it is then read once or twice.
-fn reads_b_in_place(ctx: &Context, m: usize, b: View) -> bool {
-    b.col == 1 && m <= 2 * tile_rows(ctx.isa())
+/// Depth up to which a panel of B, read in place, stays in the first-level cache for all of A.
+const SHALLOW: usize = 32;
+
+/// B, where its rows are contiguous, is read in place if that is only once or twice, or if its panels are small.
+fn reads_b_in_place(ctx: &Context, m: usize, k: usize, b: View) -> bool {
+    b.col == 1 && (m <= 2 * tile_rows(ctx.isa()) || k <= SHALLOW)
 }
 
 impl<E: Epilogue> Product<'_, E> {
@@ -56,7 +59,7 @@ impl<E: Epilogue> Product<'_, E> {
     /// A and B are readable as the views say, and `c` holds C.
     pub(super) unsafe fn run(&self, ctx: &Context, c: &mut [f32]) -> Result {
         let nr = panel_width(ctx.isa());
-        let in_place = reads_b_in_place(ctx, self.m, self.b);
+        let in_place = reads_b_in_place(ctx, self.m, self.k, self.b);
         let work = Work::flops(2.0 * self.m as f64 * self.n as f64 * self.k as f64);
         let c = Shared::new(c);
 
@@ -216,15 +219,21 @@ impl<E: Epilogue> Kernel for Block<'_, '_, E> {
             let beta = if p0 == 0 { x.beta } else { 1.0 };
             let done = p0 + k == x.k;
             self.pack_a(s, p0, k);
-            for j in self.cols.clone().step_by(nr) {
-                let width = nr.min(self.cols.end - j);
+            let (wide_rows, wide) = const { wide_tile(S::ISA) };
+            let mut next = self.cols.start;
+            while next < self.cols.end {
+                let j = next;
+                let rest = self.cols.end - j;
+                let fits = self.panels.is_none() && self.rows.len() <= wide_rows && rest >= wide * LANES;
+                let width = if fits { wide * LANES } else { nr.min(rest) };
+                next += width;
                 let (b, b_row) = match self.panels {
                     Some(packed) => {
                         let panel = (j - self.slab.start) / nr;
                         let start = (p0 - self.depth.start) * slab_panels * nr + panel * nr * k;
                         (packed.wrapping_add(start), nr)
                     }
-                    None if width == nr => (x.b.at(p0, j), x.b.row),
+                    None if width >= nr => (x.b.at(p0, j), x.b.row),
                     None => {
                         let strip = Strip { src: x.b.at(p0, j), across: 1, along: x.b.row, width, k };
                         // SAFETY: the strip lies in B; edge holds K_BLOCK·nr + SLACK floats (Product::run).

@@ -1,6 +1,6 @@
 //! The register tile: the one loop where a matrix product spends its time.
 
-use super::blocking::{tile_rows, tile_vectors};
+use super::blocking::{tile_rows, tile_vectors, wide_tile};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// One tile of C: `rows` × `cols` sums over one block of k, joined into C.
@@ -27,7 +27,7 @@ impl Tile {
     /// Runs the kernel of this tile's size.
     ///
     /// # Safety
-    /// 1 ≤ rows ≤ tile_rows, 1 ≤ cols ≤ tile width; A and B are readable as the fields say, and rows × cols of C
+    /// 1 ≤ rows ≤ tile_rows, 1 ≤ cols ≤ tile width (or the wide tile's, exactly); A and B are readable as the fields say, and rows × cols of C
     /// readable and writable by this thread alone. With `PACKED`, a_row = 1 and a_col = rows.
     #[inline(always)]
     pub(super) unsafe fn run<S: Simd, const PACKED: bool>(self, s: S) {
@@ -39,7 +39,18 @@ impl Tile {
                 }
             };
         }
-        if const { tile_vectors(S::ISA) } == 2 && self.cols > LANES {
+        let (wide_rows, wide) = const { wide_tile(S::ISA) };
+        if wide > 2 && self.rows <= wide_rows && self.cols == wide * LANES {
+            macro_rules! wide_by_rows {
+                ($nv:literal: $($mr:literal)*) => {
+                    match self.rows {
+                        $($mr if $mr <= wide_rows => s.outline(Sized::<$mr, $nv, PACKED>(self)),)*
+                        _ => unreachable!("a wide tile of {} rows", self.rows),
+                    }
+                };
+            }
+            if wide == 8 { wide_by_rows!(8: 1 2 3) } else { wide_by_rows!(4: 1) }
+        } else if const { tile_vectors(S::ISA) } == 2 && self.cols > LANES {
             by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else {
             by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
