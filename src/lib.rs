@@ -12,6 +12,8 @@ pub mod matmul;
 mod parallel;
 mod reduce;
 mod scratch;
+#[doc(hidden)]
+pub mod vecmath;
 
 pub use context::{Context, ContextBuilder};
 pub use error::{Error, Result};

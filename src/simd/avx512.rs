@@ -133,6 +133,7 @@ impl Simd for Avx512 {
         min(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
         max(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         round(a: __m512) -> __m512 { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        exp2i(n: __m512) -> __m512 { _mm512_scalef_ps(_mm512_set1_ps(1.0), n) }
         ldexp(x: __m512, n: __m512) -> __m512 { _mm512_scalef_ps(x, n) }
 
         lt(a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }

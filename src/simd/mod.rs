@@ -127,6 +127,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// x·2ⁿ, rounded once, for integral |n| ≤ 250 and an `x` of magnitude 2⁻²⁵ to 2²⁵, or zero, infinite or NaN.
     fn ldexp(self, x: Self::F, n: Self::F) -> Self::F;
 
+    /// 2ⁿ for integral −126 ≤ n ≤ 127.
+    #[inline(always)]
+    fn exp2i(self, n: Self::F) -> Self::F {
+        self.from_bits(self.shl_i::<23>(self.add_i(self.to_int(n), self.splat_i(127))))
+    }
+
     // Comparison and choice. A comparison with NaN is false.
 
     fn lt(self, a: Self::F, b: Self::F) -> Self::M;

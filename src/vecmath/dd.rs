@@ -1,0 +1,105 @@
+//! Sums of two floats: `hi` carries the value, `lo` what it lost.
+
+use crate::simd::Simd;
+
+/// hi + lo, with |lo| a few units in the last place of hi at most.
+#[derive(Clone, Copy)]
+pub struct Dd<F> {
+    pub hi: F,
+    pub lo: F,
+}
+
+/// a + b, exactly, for any a and b whose sum is finite.
+#[inline(always)]
+pub fn two_sum<S: Simd>(s: S, a: S::F, b: S::F) -> Dd<S::F> {
+    let hi = s.add(a, b);
+    let bb = s.sub(hi, a);
+    Dd { hi, lo: s.add(s.sub(a, s.sub(hi, bb)), s.sub(b, bb)) }
+}
+
+/// a + b, exactly, where |a| ≥ |b| or a = 0.
+#[inline(always)]
+pub fn fast_two_sum<S: Simd>(s: S, a: S::F, b: S::F) -> Dd<S::F> {
+    let hi = s.add(a, b);
+    Dd { hi, lo: s.add(s.sub(a, hi), b) }
+}
+
+/// a·b, exactly, where nothing underflows.
+#[inline(always)]
+pub fn two_prod<S: Simd>(s: S, a: S::F, b: S::F) -> Dd<S::F> {
+    let hi = s.mul(a, b);
+    Dd { hi, lo: s.fms(a, b, hi) }
+}
+
+/// a + b where |a| ≥ |b.hi| or a = 0.
+#[inline(always)]
+pub fn fast_add<S: Simd>(s: S, a: S::F, b: Dd<S::F>) -> Dd<S::F> {
+    let sum = fast_two_sum(s, a, b.hi);
+    Dd { hi: sum.hi, lo: s.add(sum.lo, b.lo) }
+}
+
+/// a + b.
+#[inline(always)]
+pub fn add<S: Simd>(s: S, a: Dd<S::F>, b: Dd<S::F>) -> Dd<S::F> {
+    let sum = two_sum(s, a.hi, b.hi);
+    Dd { hi: sum.hi, lo: s.add(sum.lo, s.add(a.lo, b.lo)) }
+}
+
+/// a·b.
+#[inline(always)]
+pub fn mul<S: Simd>(s: S, a: Dd<S::F>, b: Dd<S::F>) -> Dd<S::F> {
+    let p = two_prod(s, a.hi, b.hi);
+    Dd { hi: p.hi, lo: s.fma(a.hi, b.lo, s.fma(a.lo, b.hi, p.lo)) }
+}
+
+/// a·b of a float and a sum.
+#[inline(always)]
+pub fn mul_f<S: Simd>(s: S, a: S::F, b: Dd<S::F>) -> Dd<S::F> {
+    let p = two_prod(s, a, b.hi);
+    Dd { hi: p.hi, lo: s.fma(a, b.lo, p.lo) }
+}
+
+/// a·b for a power of two.
+#[inline(always)]
+pub fn scale<S: Simd>(s: S, power: S::F, a: Dd<S::F>) -> Dd<S::F> {
+    Dd { hi: s.mul(power, a.hi), lo: s.mul(power, a.lo) }
+}
+
+/// a².
+#[inline(always)]
+pub fn square<S: Simd>(s: S, a: Dd<S::F>) -> Dd<S::F> {
+    let p = two_prod(s, a.hi, a.hi);
+    Dd { hi: p.hi, lo: s.fma(s.add(a.hi, a.hi), a.lo, p.lo) }
+}
+
+/// a/b, with one division.
+#[inline(always)]
+pub fn div<S: Simd>(s: S, a: Dd<S::F>, b: Dd<S::F>) -> Dd<S::F> {
+    let r = s.div(s.splat(1.0), b.hi);
+    let hi = s.mul(a.hi, r);
+    let rest = s.add(s.fnma(hi, b.hi, a.hi), s.fnma(hi, b.lo, a.lo));
+    Dd { hi, lo: s.mul(rest, r) }
+}
+
+/// The float nearest to the sum, but for a few hundredths of a unit.
+#[inline(always)]
+pub fn round<S: Simd>(s: S, a: Dd<S::F>) -> S::F {
+    s.add(a.hi, a.lo)
+}
+
+/// m ? a : b.
+#[inline(always)]
+pub fn select<S: Simd>(s: S, m: S::M, a: Dd<S::F>, b: Dd<S::F>) -> Dd<S::F> {
+    Dd { hi: s.select(m, a.hi, b.hi), lo: s.select(m, a.lo, b.lo) }
+}
+
+/// The polynomial of these coefficients, lowest first, by Horner's rule.
+#[inline(always)]
+pub fn horner<S: Simd>(s: S, coefficients: &[f32], x: S::F) -> S::F {
+    let (last, rest) = coefficients.split_last().expect("a polynomial has a coefficient");
+    let mut sum = s.splat(*last);
+    for &c in rest.iter().rev() {
+        sum = s.fma(sum, x, s.splat(c));
+    }
+    sum
+}

@@ -1,0 +1,20 @@
+//! Elementary functions on one vector, each with its error bound.
+//!
+//! Everything is branch-free and made of the basic operations of [`Simd`](crate::simd::Simd), so every instruction set
+//! with FMA gives the same bits. A bound counts units in the last place of the result, against the exact value, over
+//! all 2³² arguments; subnormal arguments and results count like any other, NaN gives NaN, and limits are taken at ±∞.
+//! Where one float does not carry enough, [`dd`] carries two. The portable vector without FMA is a little less exact.
+
+pub mod dd;
+mod exp;
+mod log;
+mod logistic;
+mod normal;
+pub(crate) mod tables;
+
+pub use exp::{Reduced, exp, exp_parts, exp2_held, expm1, expm1_parts, reduce};
+pub use log::{log, log1p};
+pub use logistic::{
+    Decay, EXP_END, decay, decay_abs, sech2, sigmoid, sigmoid_derivative, sigmoid_numerator, softplus, tanh,
+};
+pub use normal::{erf, erfc, mills};

@@ -1,0 +1,63 @@
+//! The normal distribution's family: Φ(−t)·exp(t²/2), erf, erfc.
+
+use super::dd::{self, Dd, fast_two_sum, horner, mul_f, two_prod, two_sum};
+use super::exp::exp2_held;
+use super::exp::exp_parts;
+use super::tables::{ERF, MILLS, MILLS_CENTER, MILLS_LOW, MILLS_SHIFT, SQRT_2, TWO_OVER_SQRT_PI};
+use crate::simd::Simd;
+
+/// Φ(−t)·exp(t²/2) for 0 ≤ t ≤ 14.6, to about 2⁻²⁸: Mills' ratio over √(2π). It falls from 0.5 as 1/t.
+#[inline(always)]
+pub fn mills<S: Simd>(s: S, t: Dd<S::F>) -> Dd<S::F> {
+    let b = two_sum(s, t.hi, s.splat(MILLS_SHIFT));
+    let r = s.div(s.splat(1.0), b.hi);
+    // 1/b = r·(1 + miss).
+    let miss = s.fnma(r, s.add(b.lo, t.lo), s.fnma(r, b.hi, s.splat(1.0)));
+    let w = s.sub(r, s.splat(MILLS_CENTER));
+    let w_lo = s.fma(r, miss, s.sub(s.sub(r, w), s.splat(MILLS_CENTER)));
+    // The polynomial is nearly linear: two floats for c₀ + c₁·w, one for the rest.
+    let slope = s.splat(MILLS[1]);
+    let linear = two_prod(s, slope, w);
+    let sum = fast_two_sum(s, s.splat(MILLS[0]), linear.hi);
+    let curve = s.fma(w, horner(s, &MILLS[2..], w), s.splat(MILLS_LOW[1]));
+    let lo = s.fma(w, curve, s.fma(slope, w_lo, s.add(linear.lo, s.splat(MILLS_LOW[0]))));
+    let lo = s.add(sum.lo, lo);
+    let p = fast_two_sum(s, sum.hi, lo);
+    let y = mul_f(s, r, p);
+    Dd { hi: y.hi, lo: s.fma(y.hi, miss, y.lo) }
+}
+
+/// erfc(a)/2 for 0 ≤ a ≤ 10.3 as 2ⁿ·p.
+#[inline(always)]
+fn half_erfc<S: Simd>(s: S, a: S::F) -> (S::F, Dd<S::F>) {
+    let square = two_prod(s, s.neg(a), a);
+    let (n, p) = exp_parts(s, square);
+    let t = mul_f(s, a, Dd { hi: s.splat(SQRT_2[0]), lo: s.splat(SQRT_2[1]) });
+    (n, dd::mul(s, p, mills(s, t)))
+}
+
+/// 1 − erf(x). Within 1 ULP, subnormal results included.
+#[inline(always)]
+pub fn erfc<S: Simd>(s: S, x: S::F) -> S::F {
+    // erfc rounds to zero from 10.06 on.
+    let (n, p) = half_erfc(s, s.min(s.splat(10.3), s.abs(x)));
+    let n = s.add(n, s.splat(1.0));
+    let y = dd::scale(s, exp2_held(s, n), p);
+    let two = fast_two_sum(s, s.splat(2.0), s.neg(y.hi));
+    let left = s.add(two.hi, s.sub(two.lo, y.lo));
+    s.select(s.lt(x, s.zero()), left, s.ldexp(dd::round(s, p), n))
+}
+
+/// The error function. Within 1 ULP; subnormal results and the sign of zero are kept.
+#[inline(always)]
+pub fn erf<S: Simd>(s: S, x: S::F) -> S::F {
+    let a = s.min(s.splat(4.0), s.abs(x));
+    let (n, p) = half_erfc(s, a);
+    let y = dd::scale(s, exp2_held(s, s.add(n, s.splat(1.0))), p);
+    let one = fast_two_sum(s, s.splat(1.0), s.neg(y.hi));
+    let far = s.add(one.hi, s.sub(one.lo, y.lo));
+    let a2 = s.mul(a, a);
+    let rest = s.fma(a2, horner(s, &ERF, a2), s.splat(TWO_OVER_SQRT_PI[1]));
+    let near = s.fma(a, s.splat(TWO_OVER_SQRT_PI[0]), s.mul(a, rest));
+    s.copysign(s.select(s.lt(a, s.splat(0.75)), near, far), x)
+}
