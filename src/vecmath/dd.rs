@@ -28,7 +28,22 @@ pub fn fast_two_sum<S: Simd>(s: S, a: S::F, b: S::F) -> Dd<S::F> {
 #[inline(always)]
 pub fn two_prod<S: Simd>(s: S, a: S::F, b: S::F) -> Dd<S::F> {
     let hi = s.mul(a, b);
-    Dd { hi, lo: s.fms(a, b, hi) }
+    let lo = if S::FUSED { s.fms(a, b, hi) } else { s.neg(rest(s, a, b, hi)) };
+    Dd { hi, lo }
+}
+
+/// c − a·b, exactly, where c is near a·b and nothing underflows.
+#[inline(always)]
+pub fn rest<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+    if S::FUSED {
+        return s.fnma(a, b, c);
+    }
+    // Halves of 12 bits, whose products are exact (Dekker).
+    let half = s.from_bits(s.splat_i(!0xfff));
+    let (a1, b1) = (s.and(a, half), s.and(b, half));
+    let (a2, b2) = (s.sub(a, a1), s.sub(b, b1));
+    let c = s.sub(s.sub(c, s.mul(a1, b1)), s.mul(a1, b2));
+    s.sub(s.sub(c, s.mul(a2, b1)), s.mul(a2, b2))
 }
 
 /// a + b where |a| ≥ |b.hi| or a = 0.
@@ -77,8 +92,8 @@ pub fn square<S: Simd>(s: S, a: Dd<S::F>) -> Dd<S::F> {
 pub fn div<S: Simd>(s: S, a: Dd<S::F>, b: Dd<S::F>) -> Dd<S::F> {
     let r = s.div(s.splat(1.0), b.hi);
     let hi = s.mul(a.hi, r);
-    let rest = s.add(s.fnma(hi, b.hi, a.hi), s.fnma(hi, b.lo, a.lo));
-    Dd { hi, lo: s.mul(rest, r) }
+    let miss = s.add(rest(s, hi, b.hi, a.hi), s.fnma(hi, b.lo, a.lo));
+    Dd { hi, lo: s.mul(miss, r) }
 }
 
 /// The float nearest to the sum, but for a few hundredths of a unit.

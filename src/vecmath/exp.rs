@@ -1,7 +1,7 @@
 //! exp and expm1, and the forms of them that other functions finish.
 
-use super::dd::{self, Dd, fast_two_sum, horner};
-use super::tables::{EXP, EXPM1, LN_2, LOG2_E};
+use super::dd::{self, Dd, fast_two_sum, horner, two_sum};
+use super::tables::{EXP, LN_2, LOG2_E};
 use crate::simd::Simd;
 
 /// eˣ. Within 1 ULP, subnormal results included.
@@ -32,7 +32,7 @@ pub fn reduce<S: Simd>(s: S, x: Dd<S::F>) -> Reduced<S::F> {
     // The first step is exact, and leaves a multiple of x.hi's last place.
     let r = s.fnma(n, s.splat(LN_2[0]), x.hi);
     let r = fast_two_sum(s, r, s.fnma(n, s.splat(LN_2[1]), x.lo));
-    let q = horner(s, &EXPM1, r.hi);
+    let q = horner(s, &EXP, r.hi);
     let tail = s.fma(s.mul(r.hi, r.hi), q, s.fma(r.lo, r.hi, r.lo));
     Reduced { n, r: r.hi, tail }
 }
@@ -57,18 +57,9 @@ pub fn expm1_parts<S: Simd>(s: S, x: Dd<S::F>) -> Dd<S::F> {
     let Reduced { n, r, tail } = reduce(s, x);
     let power = exp2_held(s, n);
     // 2ⁿ·(1 + r + tail) − 1 = (2ⁿ − 1) + 2ⁿ·r + 2ⁿ·tail; 2ⁿ − 1 = 0 where x is small.
-    let minus_one = two_minus_one(s, power);
+    let minus_one = two_sum(s, power, s.splat(-1.0));
     let sum = fast_two_sum(s, minus_one.hi, s.mul(power, r));
     fast_two_sum(s, sum.hi, s.fma(power, tail, s.add(sum.lo, minus_one.lo)))
-}
-
-/// power − 1, exactly, for a power of two.
-#[inline(always)]
-fn two_minus_one<S: Simd>(s: S, power: S::F) -> Dd<S::F> {
-    let one = s.splat(1.0);
-    let hi = s.sub(power, one);
-    // Exact up to 2²⁴; where a larger power loses the 1, so does the result.
-    Dd { hi, lo: s.sub(power, s.add(hi, one)) }
 }
 
 /// eˣ − 1. Within 1 ULP; subnormal results and the sign of zero are kept.

@@ -1,6 +1,7 @@
 //! log and log1p.
 
 use super::dd::{horner, two_sum};
+use super::exp::exp2_held;
 use super::tables::{LN_2, LOG};
 use crate::simd::Simd;
 
@@ -52,8 +53,9 @@ pub fn log1p<S: Simd>(s: S, x: S::F) -> S::F {
     let u = two_sum(s, one, x);
     let (k, f) = split(s, u.hi);
     // What 1 + x lost, in units of 2ᵏ, and its share of the logarithm: lo/(1 + f).
-    let lo = s.mul(u.lo, s.from_bits(s.shl_i::<23>(s.sub_i(s.splat_i(127), k))));
+    let k = s.from_int(k);
+    let lo = s.mul(u.lo, exp2_held(s, s.neg(k)));
     let lo = s.fnma(s.mul(lo, f), s.sub(one, f), lo);
-    let y = s.copysign(join(s, s.from_int(k), f, lo), x);
+    let y = s.copysign(join(s, k, f, lo), x);
     finish(s, u.hi, y)
 }

@@ -1,8 +1,8 @@
 //! The normal distribution's family: Φ(−t)·exp(t²/2), erf, erfc.
 
 use super::dd::{self, Dd, fast_two_sum, horner, mul_f, two_prod, two_sum};
-use super::exp::exp2_held;
 use super::exp::exp_parts;
+use super::exp::exp2_held;
 use super::tables::{ERF, MILLS, MILLS_CENTER, MILLS_LOW, MILLS_SHIFT, SQRT_2, TWO_OVER_SQRT_PI};
 use crate::simd::Simd;
 
@@ -12,7 +12,7 @@ pub fn mills<S: Simd>(s: S, t: Dd<S::F>) -> Dd<S::F> {
     let b = two_sum(s, t.hi, s.splat(MILLS_SHIFT));
     let r = s.div(s.splat(1.0), b.hi);
     // 1/b = r·(1 + miss).
-    let miss = s.fnma(r, s.add(b.lo, t.lo), s.fnma(r, b.hi, s.splat(1.0)));
+    let miss = s.fnma(r, s.add(b.lo, t.lo), dd::rest(s, r, b.hi, s.splat(1.0)));
     let w = s.sub(r, s.splat(MILLS_CENTER));
     let w_lo = s.fma(r, miss, s.sub(s.sub(r, w), s.splat(MILLS_CENTER)));
     // The polynomial is nearly linear: two floats for c₀ + c₁·w, one for the rest.
