@@ -211,72 +211,121 @@ impl<E: Epilogue> Kernel for Block<'_, '_, E> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let nr = const { panel_width(S::ISA) };
-        let x = self.product;
-        let slab_panels = self.slab.len().div_ceil(nr);
         for p0 in self.depth.clone().step_by(K_BLOCK) {
-            let k = K_BLOCK.min(self.depth.end - p0);
-            let beta = if p0 == 0 { x.beta } else { 1.0 };
-            let done = p0 + k == x.k;
-            self.pack_a(s, p0, k);
-            let (wide_rows, wide) = const { wide_tile(S::ISA) };
-            let mut next = self.cols.start;
-            while next < self.cols.end {
-                let j = next;
-                let rest = self.cols.end - j;
-                let fits = self.panels.is_none() && self.rows.len() <= wide_rows && rest >= wide * LANES;
-                let width = if fits { wide * LANES } else { nr.min(rest) };
-                next += width;
-                let (b, b_row) = match self.panels {
-                    Some(packed) => {
-                        let panel = (j - self.slab.start) / nr;
-                        let start = (p0 - self.depth.start) * slab_panels * nr + panel * nr * k;
-                        (packed.wrapping_add(start), nr)
-                    }
-                    None if width >= nr => (x.b.at(p0, j), x.b.row),
-                    None => {
-                        let strip = Strip { src: x.b.at(p0, j), across: 1, along: x.b.row, width, k };
-                        // SAFETY: the strip lies in B; edge holds K_BLOCK·nr + SLACK floats (Product::run).
-                        unsafe { strip.pack(s, self.edge.as_ptr().cast_mut(), nr) };
-                        (self.edge.as_ptr(), nr)
-                    }
-                };
+            let step = Step { p0, k: K_BLOCK.min(self.depth.end - p0) };
+            self.pack_a(s, step);
+            self.pack_edge(s, step);
+            let (rows, mut j) = (self.rows.clone(), self.cols.start);
+            if self.panels.is_none() && self.product.k <= SHALLOW {
+                // All of B's rows stay in cache: go along the rows of C, so that it is written as it lies.
                 let mut a = self.a_pack.as_ptr();
-                for rows in panels::<S>(self.rows.clone(), E::GROUPS) {
-                    let c = self.c.wrapping_add(rows.start * x.ldc + j);
-                    let tile = Tile {
-                        rows: rows.len(),
-                        cols: width,
-                        k,
-                        a,
-                        a_row: 1,
-                        a_col: rows.len(),
-                        b,
-                        b_row,
-                        c,
-                        ldc: x.ldc,
-                        alpha: x.alpha,
-                        beta,
-                    };
-                    // SAFETY: the panel was packed above with its number of rows as stride; the panel of B holds k
-                    // rows of nr floats; the tile lies in C, in the piece of this task alone.
-                    unsafe { tile.run::<S, true>(s) };
-                    if done {
-                        let piece = Finished { c, ldc: x.ldc, row: rows.start, col: j, rows: rows.len(), cols: width };
-                        // SAFETY: as above.
-                        unsafe { x.epilogue.apply(s, piece) };
+                for rows in panels::<S>(rows, E::GROUPS) {
+                    j = self.cols.start;
+                    while j < self.cols.end {
+                        let panel = self.panel::<S>(step, j);
+                        self.tile(s, step, rows.clone(), a, panel);
+                        j += panel.width;
                     }
-                    a = a.wrapping_add(rows.len() * k);
+                    a = a.wrapping_add(rows.len() * step.k);
+                }
+            } else {
+                // A panel of B stays in the first-level cache for all rows.
+                while j < self.cols.end {
+                    let panel = self.panel::<S>(step, j);
+                    let mut a = self.a_pack.as_ptr();
+                    for rows in panels::<S>(rows.clone(), E::GROUPS) {
+                        self.tile(s, step, rows.clone(), a, panel);
+                        a = a.wrapping_add(rows.len() * step.k);
+                    }
+                    j += panel.width;
                 }
             }
         }
     }
 }
 
+/// One block of k.
+#[derive(Clone, Copy)]
+struct Step {
+    p0: usize,
+    k: usize,
+}
+
+/// Some columns of B over one block of k.
+#[derive(Clone, Copy)]
+struct Panel {
+    col: usize,
+    width: usize,
+    ptr: *const f32,
+    row: usize,
+}
+
 impl<E: Epilogue> Block<'_, '_, E> {
+    /// The panel at column `j`, as wide as the tile takes.
+    #[inline(always)]
+    fn panel<S: Simd>(&self, step: Step, j: usize) -> Panel {
+        let nr = const { panel_width(S::ISA) };
+        let rest = self.cols.end - j;
+        if let Some(packed) = self.panels {
+            let slab_panels = self.slab.len().div_ceil(nr);
+            let start = (step.p0 - self.depth.start) * slab_panels * nr + (j - self.slab.start) * step.k;
+            return Panel { col: j, width: nr.min(rest), ptr: packed.wrapping_add(start), row: nr };
+        }
+        if rest < nr {
+            return Panel { col: j, width: rest, ptr: self.edge.as_ptr(), row: nr };
+        }
+        let (wide_rows, wide) = const { wide_tile(S::ISA) };
+        let fits = self.rows.len() <= wide_rows && rest >= wide * LANES;
+        let b = self.product.b;
+        Panel { col: j, width: if fits { wide * LANES } else { nr }, ptr: b.at(step.p0, j), row: b.row }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd>(&self, s: S, step: Step, rows: Range<usize>, a: *const f32, panel: Panel) {
+        let x = self.product;
+        let c = self.c.wrapping_add(rows.start * x.ldc + panel.col);
+        let tile = Tile {
+            rows: rows.len(),
+            cols: panel.width,
+            k: step.k,
+            a,
+            a_row: 1,
+            a_col: rows.len(),
+            b: panel.ptr,
+            b_row: panel.row,
+            c,
+            ldc: x.ldc,
+            alpha: x.alpha,
+            beta: if step.p0 == 0 { x.beta } else { 1.0 },
+        };
+        // SAFETY: pack_a laid the rows out with their number as stride; the panel holds k rows of whole vectors; the
+        // tile lies in the piece of C that is this task's alone.
+        unsafe { tile.run::<S, true>(s) };
+        if step.p0 + step.k == x.k {
+            let piece =
+                Finished { c, ldc: x.ldc, row: rows.start, col: panel.col, rows: rows.len(), cols: panel.width };
+            // SAFETY: as above.
+            unsafe { x.epilogue.apply(s, piece) };
+        }
+    }
+
+    /// Packs what the last panel of B, read in place, has too few columns for.
+    #[inline(always)]
+    fn pack_edge<S: Simd>(&self, s: S, step: Step) {
+        let nr = const { panel_width(S::ISA) };
+        let width = self.cols.len() % nr;
+        if self.panels.is_none() && width > 0 {
+            let b = self.product.b;
+            let src = b.at(step.p0, self.cols.end - width);
+            let strip = Strip { src, across: 1, along: b.row, width, k: step.k };
+            // SAFETY: the strip lies in B; edge holds K_BLOCK·nr + SLACK floats (Product::run).
+            unsafe { strip.pack(s, self.edge.as_ptr().cast_mut(), nr) };
+        }
+    }
+
     /// Packs the rows of this task over one block of k, panel behind panel.
     #[inline(always)]
-    fn pack_a<S: Simd>(&self, s: S, p0: usize, k: usize) {
+    fn pack_a<S: Simd>(&self, s: S, Step { p0, k }: Step) {
         let mut dst = self.a_pack.as_ptr().cast_mut();
         let a = self.product.a;
         for rows in panels::<S>(self.rows.clone(), E::GROUPS) {
