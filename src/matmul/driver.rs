@@ -3,9 +3,11 @@
 use super::blocking::{B_LIMIT, K_BLOCK, M_BLOCK, ROW_GROUP, panel_width, tile_rows, wide_tile};
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{SLACK, Strip};
+use super::small::{Small, is_small};
 use super::tile::Tile;
 use crate::context::Context;
 use crate::error::Result;
+use crate::fpenv::FpEnv;
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, LANES, Simd};
@@ -23,7 +25,7 @@ pub(super) struct View {
 unsafe impl Sync for View {}
 
 impl View {
-    fn at(self, i: usize, j: usize) -> *const f32 {
+    pub(super) fn at(self, i: usize, j: usize) -> *const f32 {
         self.ptr.wrapping_add(i * self.row + j * self.col)
     }
 }
@@ -58,6 +60,11 @@ impl<E: Epilogue> Product<'_, E> {
     /// # Safety
     /// A and B are readable as the views say, and `c` holds C.
     pub(super) unsafe fn run(&self, ctx: &Context, c: &mut [f32]) -> Result {
+        if is_small(self.m, self.n, self.k) {
+            let _fp = FpEnv::enter(ctx.flush_subnormals());
+            ctx.dispatch(Small { product: self, c: c.as_mut_ptr() });
+            return Ok(());
+        }
         let nr = panel_width(ctx.isa());
         let in_place = reads_b_in_place(ctx, self.m, self.k, self.b);
         let work = Work::flops(2.0 * self.m as f64 * self.n as f64 * self.k as f64);
@@ -340,7 +347,7 @@ impl<E: Epilogue> Block<'_, '_, E> {
 
 /// Cuts rows into panels of nearly equal height, none higher than the tile, and none across a group's end.
 #[inline(always)]
-fn panels<S: Simd>(rows: Range<usize>, groups: bool) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn panels<S: Simd>(rows: Range<usize>, groups: bool) -> impl Iterator<Item = Range<usize>> {
     let group = if groups { ROW_GROUP } else { rows.len().max(1) };
     let starts = rows.clone().step_by(group);
     starts.flat_map(move |start| {

@@ -17,6 +17,7 @@ mod dot;
 mod driver;
 mod epilogue;
 mod pack;
+mod small;
 mod tile;
 
 pub(crate) use blocking::ROW_GROUP;
