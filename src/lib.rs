@@ -15,6 +15,10 @@ mod scratch;
 #[doc(hidden)]
 pub mod vecmath;
 
+pub mod init;
+pub mod loss;
+pub mod softmax;
+
 pub use context::{Context, ContextBuilder};
 pub use error::{Error, Result};
 pub use simd::Isa;
