@@ -41,6 +41,13 @@ def f32(x):
     return struct.unpack("f", struct.pack("f", float(x)))[0]
 
 
+def text(x):
+    """The shortest decimal that reads back as the same f32."""
+    if x == f32(math.pi / 2):
+        return "FRAC_PI_2"
+    return next(s for s in (format(x, f".{d}e") for d in range(10)) if f32(s) == x)
+
+
 half_pi = PI / 2
 for name, first, terms in (("SIN", 1, 4), ("COS", 2, 4)):
     scale = half_pi if first == 1 else half_pi**2
@@ -49,4 +56,4 @@ for name, first, terms in (("SIN", 1, 4), ("COS", 2, 4)):
     error = max(
         abs(sum(D(a) * v**j for j, a in enumerate(c)) - exact(v)) for v in (D(i) / 4000 for i in range(1, 1001))
     )
-    print(f"const {name}: [f32; {terms}] = [{', '.join(format(x, '.9e') for x in c)}]; // error {float(error):.2e}")
+    print(f"const {name}: [f32; {terms}] = [{', '.join(text(x) for x in c)}]; // error {float(error):.2e}")

@@ -163,7 +163,10 @@ fn scaled(
         Distribution::Normal => std as f32,
     };
     if !scale.is_finite() {
-        return Err(Error::invalid_argument(function, format!("the standard deviation is {std}, which f32 cannot hold")));
+        return Err(Error::invalid_argument(
+            function,
+            format!("the standard deviation is {std}, which f32 cannot hold"),
+        ));
     }
     match distribution {
         Distribution::Uniform => uniform(ctx, seed, stream, -scale, scale, w),

@@ -3,6 +3,7 @@
 use super::stream::{WORDS, Words};
 use crate::simd::{Kernel, LANES, Simd};
 use crate::vecmath;
+use std::f32::consts::FRAC_PI_2;
 
 pub(super) struct Normal<'a> {
     pub(super) words: Words,
@@ -44,8 +45,8 @@ fn radius_of<S: Simd>(s: S, word: S::I) -> S::F {
 }
 
 // scripts/sincos_quarter.py: sin(π/2·f) = f·P(f²) and cos(π/2·f) = 1 + f²·Q(f²) for |f| ≤ 1/2.
-const SIN: [f32; 4] = [1.570796371e+00, -6.459634900e-01, 7.968021929e-02, -4.602149129e-03]; // error 5.29e-08
-const COS: [f32; 4] = [-1.233700514e+00, 2.536694109e-01, -2.086152881e-02, 9.067399078e-04]; // error 3.64e-08
+const SIN: [f32; 4] = [FRAC_PI_2, -6.459635e-01, 7.968022e-02, -4.602149e-03]; // error 5.29e-08
+const COS: [f32; 4] = [-1.2337005e+00, 2.536694e-01, -2.0861529e-02, 9.067399e-04]; // error 3.64e-08
 
 /// cos θ and sin θ, θ = 2π·word/2³², to about 1 ULP of 1.
 #[inline(always)]

@@ -162,7 +162,9 @@ impl Arguments {
             if target < 0 || target as u64 >= classes as u64 {
                 return Err(Error::invalid_argument(
                     function,
-                    format!("targets[{row}] is {target}, expected 0 to classes − 1 with classes = {classes}, or ignore_index = {ignore_index}"),
+                    format!(
+                        "targets[{row}] is {target}, expected 0 to classes − 1 with classes = {classes}, or ignore_index = {ignore_index}"
+                    ),
                 ));
             }
             counted += 1;

@@ -21,7 +21,8 @@ const FORWARD_NS: f64 = 0.4;
 /// Shapes, row-major: `x`, `y` [rows, cols]. Entries of −Inf get probability 0; a row of −Inf alone (all masked) gives
 /// zeros. A row that holds NaN or +Inf gives NaN.
 ///
-/// Accuracy: 4 ULP. Threads: the same bits for any number.
+/// Accuracy: an entry has 4 ULP, and one more for each unit of max − x, which is rounded to f32 first. Threads: the
+/// same bits for any number.
 ///
 /// # Errors
 /// `InvalidSize`, `OutOfMemory`.
@@ -45,8 +46,8 @@ pub fn softmax_forward_f32(ctx: &Context, rows: usize, cols: usize, x: &[f32], y
 /// digits when its probability rounds to 1. Entries of −Inf stay −Inf, in a row of −Inf alone too. A row that holds
 /// NaN or +Inf gives NaN.
 ///
-/// Accuracy: 3 ULP of the larger of the result and the entry's distance to the maximum. Threads: the same bits for any
-/// number.
+/// Accuracy: 3 roundings of the larger of the result and max − x, beside what softmax's accuracy makes of the sum.
+/// Threads: the same bits for any number.
 ///
 /// # Errors
 /// `InvalidSize`, `OutOfMemory`.

@@ -2,6 +2,9 @@
 
 mod common;
 mod context;
+mod init;
+mod loss;
 mod matmul;
 mod simd;
+mod softmax;
 mod vecmath;
