@@ -194,7 +194,7 @@ const NS: f64 = 1.5;
 
 /// Elements of one task; whole blocks of words.
 const PIECE: usize = 16 * 1024;
-const _: () = assert!(PIECE % WORDS == 0 && WORDS % (2 * LANES) == 0);
+const _: () = assert!(PIECE.is_multiple_of(WORDS) && WORDS.is_multiple_of(2 * LANES));
 
 fn pieces(ctx: &Context, w: &mut [f32], f: impl Fn(Range<usize>, &mut [f32]) + Sync) {
     let n = w.len();

@@ -18,7 +18,9 @@ fn normal(ctx: &Context, seed: u64, stream: u64, n: usize) -> Vec<f32> {
     w
 }
 
-const BOTH: [fn(&Context, u64, u64, usize) -> Vec<f32>; 2] = [uniform, normal];
+type Draw = fn(&Context, u64, u64, usize) -> Vec<f32>;
+
+const BOTH: [Draw; 2] = [uniform, normal];
 
 /// The fastest instruction set on every CPU: its bits are the specification's, as one test here says.
 fn fast() -> Context {
@@ -78,14 +80,14 @@ fn normal_numbers_follow_their_recipe() {
     for ctx in contexts() {
         let mut w = vec![f32::NAN; n];
         init_normal_f32(&ctx, 11, 12, 0.5, 2.0, &mut w).expect("normal");
-        for i in 0..n {
+        for (i, got) in w.into_iter().enumerate() {
             let pair = i / 32 * 32 + i % 16;
             // The radius has 24 bits of its word, which matters next to u = 1 only.
             let u = ((word[pair] >> 1 | 1) as f32) as f64 / 2f64.powi(31);
             let angle = std::f64::consts::TAU * word[pair + 16] as f64 / 2f64.powi(32);
             let z = (-2.0 * u.ln()).sqrt() * if i % 32 < 16 { angle.cos() } else { angle.sin() };
             let want = 2.0 * z + 0.5;
-            assert!((w[i] as f64 - want).abs() <= 4e-6, "{ctx:?}: element {i} is {}, expected {want}", w[i]);
+            assert!((got as f64 - want).abs() <= 4e-6, "{ctx:?}: element {i} is {got}, expected {want}");
         }
     }
 }
