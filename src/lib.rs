@@ -9,6 +9,7 @@ pub mod context;
 mod elementwise;
 mod fpenv;
 pub mod matmul;
+pub mod optim;
 mod parallel;
 mod reduce;
 mod scratch;

@@ -65,6 +65,8 @@ pub(crate) unsafe trait Number: Copy {}
 unsafe impl Number for f32 {}
 // SAFETY: plain numbers.
 unsafe impl Number for f64 {}
+// SAFETY: plain numbers.
+unsafe impl Number for usize {}
 
 struct Buffer {
     ptr: NonNull<u8>,

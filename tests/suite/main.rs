@@ -5,6 +5,7 @@ mod context;
 mod init;
 mod loss;
 mod matmul;
+mod optim;
 mod simd;
 mod softmax;
 mod vecmath;

@@ -1,0 +1,196 @@
+//! Adam and AdamW.
+
+use super::lists::{TensorList, TensorListMut};
+use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
+use crate::context::Context;
+use crate::error::Result;
+use crate::simd::Simd;
+
+/// What the second state of Adam holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(i32)]
+pub enum SecondMoment {
+    /// v, the mean of squares, as PyTorch keeps it. It leaves f32 for gradients over 1e19 or under 1e-19.
+    #[default]
+    Square = 0,
+    /// √v, updated as a hypotenuse: right for gradients from 1e-38 to 1e38, where v itself would become infinite and
+    /// freeze its parameter for good, or zero.
+    Root = 1,
+}
+
+/// Options of [`clip_adam_f32`]. The default is PyTorch's Adam at its first step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamOptions {
+    /// Learning rate, at least 0.
+    pub lr: f64,
+    /// β₁, in [0, 1).
+    pub beta1: f64,
+    /// β₂, in [0, 1).
+    pub beta2: f64,
+    /// ε, at least 0.
+    pub eps: f64,
+    /// λ, at least 0.
+    pub weight_decay: f64,
+    /// Whether λ shrinks the parameters directly (AdamW) instead of entering the gradient.
+    pub decoupled: bool,
+    /// t, which is 1 at the first update.
+    pub step: u64,
+    pub second_moment: SecondMoment,
+}
+
+impl Default for AdamOptions {
+    fn default() -> Self {
+        AdamOptions {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decoupled: false,
+            step: 1,
+            second_moment: SecondMoment::Square,
+        }
+    }
+}
+
+/// Clips the gradients and makes a step of Adam, or of AdamW with `decoupled`.
+///
+/// g := g·factor/loss_scale (see [`ClipOptions`]), then PyTorch's rule:
+/// w := w − lr·λ·w if `decoupled`, else g := g + λ·w;
+/// m := β₁·m + (1 − β₁)·g; v := β₂·v + (1 − β₂)·g²;
+/// w := w − lr · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε). Where that denominator is 0, the parameter stays.
+/// Whitepaper §17; Kingma and Ba 2015; Loshchilov and Hutter 2019.
+///
+/// `params`, `grads`, `m` and `v` hold tensors of the same sizes, of any shape; `m` and `v` are zeros at the start. With
+/// [`SecondMoment::Root`], `v` holds √v. Gradients are not written.
+///
+/// Accuracy: f32 arithmetic on gradients scaled in f64 and rounded once; the root is taken in f64. Moments decay by
+/// 1 − β, not by β, which f32 could not hold as well: their mean of constant gradients is exact. Same bits for any
+/// number of threads.
+///
+/// # Errors
+/// `InvalidArgument` for an option out of its range; `InvalidSize` where the lists differ; `OutOfMemory`. Nothing is
+/// then written.
+pub fn clip_adam_f32(
+    ctx: &Context,
+    clip: &ClipOptions,
+    adam: &AdamOptions,
+    params: &mut [&mut [f32]],
+    grads: &[&[f32]],
+    m: &mut [&mut [f32]],
+    v: &mut [&mut [f32]],
+) -> Result<StepReport> {
+    clip_adam(ctx, clip, adam, params.into(), grads.into(), m.into(), v.into(), true)
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn clip_adam(
+    ctx: &Context,
+    clip: &ClipOptions,
+    adam: &AdamOptions,
+    params: TensorListMut<'_>,
+    grads: TensorList<'_>,
+    m: TensorListMut<'_>,
+    v: TensorListMut<'_>,
+    report: bool,
+) -> Result<StepReport> {
+    let function = "clip_adam_f32";
+    super::check_not_negative(function, &[("lr", adam.lr), ("eps", adam.eps), ("weight_decay", adam.weight_decay)])?;
+    super::check_decay(function, &[("beta1", adam.beta1), ("beta2", adam.beta2)])?;
+    super::check_step(function, adam.step)?;
+    let correction1 = 1.0 - adam.beta1.powf(adam.step as f64);
+    let correction2 = (1.0 - adam.beta2.powf(adam.step as f64)).sqrt();
+    let moments = Moments {
+        // Multiplied through by √(1 − β₂ᵗ): the rule divides once, and its denominator is no larger than the gradients.
+        rate: (adam.lr * correction2 / correction1) as f32,
+        eps: (adam.eps * correction2) as f32,
+        take1: (1.0 - adam.beta1) as f32,
+        penalty: if adam.decoupled { 0.0 } else { adam.weight_decay as f32 },
+        shrink: if adam.decoupled { (adam.lr * adam.weight_decay) as f32 } else { 0.0 },
+    };
+    let tensors = Tensors { params, grads, states: [("m", m), ("v", v)] };
+    match adam.second_moment {
+        SecondMoment::Square => {
+            let rule = Square { moments, take2: (1.0 - adam.beta2) as f32 };
+            step(function, ctx, clip, rule, tensors, report)
+        }
+        SecondMoment::Root => {
+            let rule = Root { moments, keep2: adam.beta2, take2: 1.0 - adam.beta2 };
+            step(function, ctx, clip, rule, tensors, report)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Moments {
+    rate: f32,
+    eps: f32,
+    take1: f32,
+    penalty: f32,
+    shrink: f32,
+}
+
+impl Moments {
+    /// The gradient with its penalty, and the new m.
+    #[inline(always)]
+    fn first<S: Simd>(self, s: S, w: S::F, g: S::F, m: S::F) -> (S::F, S::F) {
+        let g = s.fma(s.splat(self.penalty), w, g);
+        let take = s.splat(self.take1);
+        (g, s.fma(take, g, s.fnma(take, m, m)))
+    }
+
+    /// The new w.
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, w: S::F, m: S::F, root: S::F) -> S::F {
+        let denominator = s.add(root, s.splat(self.eps));
+        let ratio = s.div(m, denominator);
+        let ratio = s.select(s.eq(denominator, s.zero()), s.zero(), ratio);
+        s.fnma(s.splat(self.rate), ratio, s.fnma(s.splat(self.shrink), w, w))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Square {
+    moments: Moments,
+    take2: f32,
+}
+
+impl Rule<2> for Square {
+    const NS: f64 = 1.2;
+    #[inline(always)]
+    fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [m, v]: [S::F; 2]) -> (S::F, [S::F; 2]) {
+        let (g, m) = self.moments.first(s, w, g, m);
+        let v = decayed_square(s, v, g, self.take2);
+        (self.moments.apply(s, w, m, s.sqrt(v)), [m, v])
+    }
+}
+
+/// v·(1 − take) + take·g².
+#[inline(always)]
+pub(super) fn decayed_square<S: Simd>(s: S, v: S::F, g: S::F, take: f32) -> S::F {
+    let take = s.splat(take);
+    // The minimum changes nothing but an infinite v, whose decay would be NaN, and which stays infinite.
+    let decayed = s.min(s.fnma(take, v, v), v);
+    s.fma(take, s.mul(g, g), decayed)
+}
+
+#[derive(Clone, Copy)]
+struct Root {
+    moments: Moments,
+    keep2: f64,
+    take2: f64,
+}
+
+impl Rule<2> for Root {
+    const NS: f64 = 1.8;
+    #[inline(always)]
+    fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [m, r]: [S::F; 2]) -> (S::F, [S::F; 2]) {
+        let (g, m) = self.moments.first(s, w, g, m);
+        let (keep, take) = (s.splat_d(self.keep2), s.splat_d(self.take2));
+        // Squares of f32 fit f64 exactly.
+        let hypot = |r, g| s.sqrt_d(s.fma_d(keep, s.mul_d(r, r), s.mul_d(take, s.mul_d(g, g))));
+        let ((r_low, r_high), (g_low, g_high)) = (s.widen(r), s.widen(g));
+        let r = s.narrow(hypot(r_low, g_low), hypot(r_high, g_high));
+        (self.moments.apply(s, w, m, r), [m, r])
+    }
+}

@@ -1,0 +1,148 @@
+//! Stochastic gradient descent, with momentum.
+
+use super::lists::{TensorList, TensorListMut};
+use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::simd::Simd;
+
+/// Options of [`clip_sgd_f32`]. The default is plain descent at `lr` 1e-3.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SgdOptions {
+    /// Learning rate, at least 0.
+    pub lr: f64,
+    /// μ, at least 0; 0 is none.
+    pub momentum: f64,
+    /// Damps what a gradient adds to the momentum.
+    pub dampening: f64,
+    /// λ of the L2 penalty, at least 0.
+    pub weight_decay: f64,
+    /// Needs a momentum, and no dampening.
+    pub nesterov: bool,
+    /// Momentum starts as the first gradient, undamped, and its old content is not used: what PyTorch does at its first
+    /// step. Without dampening a momentum of zeros does the same.
+    pub first_step: bool,
+}
+
+impl Default for SgdOptions {
+    fn default() -> Self {
+        SgdOptions { lr: 1e-3, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false, first_step: false }
+    }
+}
+
+/// Clips the gradients and descends, with optional momentum.
+///
+/// g := g·factor/loss_scale (see [`ClipOptions`]), then PyTorch's rule:
+/// g := g + λ·w; b := μ·b + (1 − dampening)·g; g := b, or g + μ·b with `nesterov`; w := w − lr·g.
+/// Whitepaper §1, §11, §17.
+///
+/// `params`, `grads` and `momentum` hold tensors of the same sizes, of any shape. `momentum` is b, zeros at the start;
+/// without a momentum of its own (μ = 0) it is neither needed nor touched. Gradients are not written.
+///
+/// Accuracy: f32 arithmetic on gradients scaled in f64 and rounded once; the same bits for any number of threads.
+///
+/// # Errors
+/// `InvalidArgument` for an option out of its range, or μ > 0 without `momentum`; `InvalidSize` where the lists
+/// differ; `OutOfMemory`. Nothing is then written.
+///
+/// ```
+/// use evenkeel::{Context, optim::{ClipMode, ClipOptions, SgdOptions, clip_sgd_f32}};
+/// let clip = ClipOptions { mode: ClipMode::GlobalNorm, threshold: 1.0, ..Default::default() };
+/// let sgd = SgdOptions { lr: 0.5, ..Default::default() };
+/// let mut w = [1.0f32, 1.0];
+/// let report = clip_sgd_f32(Context::global()?, &clip, &sgd, &mut [&mut w], &[&[3.0, 4.0]], None)?;
+/// assert_eq!(report.grad_norm, 5.0);
+/// assert_eq!(w, [0.7, 0.6]);
+/// # Ok::<(), evenkeel::Error>(())
+/// ```
+pub fn clip_sgd_f32(
+    ctx: &Context,
+    clip: &ClipOptions,
+    sgd: &SgdOptions,
+    params: &mut [&mut [f32]],
+    grads: &[&[f32]],
+    momentum: Option<&mut [&mut [f32]]>,
+) -> Result<StepReport> {
+    clip_sgd(ctx, clip, sgd, params.into(), grads.into(), momentum.map(Into::into), true)
+}
+
+pub(crate) fn clip_sgd(
+    ctx: &Context,
+    clip: &ClipOptions,
+    sgd: &SgdOptions,
+    params: TensorListMut<'_>,
+    grads: TensorList<'_>,
+    momentum: Option<TensorListMut<'_>>,
+    report: bool,
+) -> Result<StepReport> {
+    let function = "clip_sgd_f32";
+    super::check_not_negative(
+        function,
+        &[("lr", sgd.lr), ("momentum", sgd.momentum), ("weight_decay", sgd.weight_decay)],
+    )?;
+    if !sgd.dampening.is_finite() {
+        let detail = format!("dampening is {}, expected a finite number", sgd.dampening);
+        return Err(Error::invalid_argument(function, detail));
+    }
+    if sgd.nesterov && (sgd.momentum == 0.0 || sgd.dampening != 0.0) {
+        let detail = format!(
+            "nesterov needs a momentum and no dampening, but momentum is {} and dampening {}",
+            sgd.momentum, sgd.dampening
+        );
+        return Err(Error::invalid_argument(function, detail));
+    }
+    let descend = Descend { lr: sgd.lr as f32, decay: sgd.weight_decay as f32 };
+    if sgd.momentum == 0.0 {
+        return step(function, ctx, clip, descend, Tensors { params, grads, states: [] }, report);
+    }
+    let Some(momentum) = momentum else {
+        let detail = format!("momentum is {} but no momentum tensors are given", sgd.momentum);
+        return Err(Error::invalid_argument(function, detail));
+    };
+    let rule = Momentum {
+        descend,
+        keep: sgd.momentum as f32,
+        take: if sgd.first_step { 1.0 } else { (1.0 - sgd.dampening) as f32 },
+        nesterov: sgd.nesterov,
+        first: sgd.first_step,
+    };
+    step(function, ctx, clip, rule, Tensors { params, grads, states: [("momentum", momentum)] }, report)
+}
+
+#[derive(Clone, Copy)]
+struct Descend {
+    lr: f32,
+    decay: f32,
+}
+
+impl Rule<0> for Descend {
+    const NS: f64 = 0.5;
+    #[inline(always)]
+    fn update<S: Simd>(self, s: S, w: S::F, g: S::F, _: [S::F; 0]) -> (S::F, [S::F; 0]) {
+        let g = s.fma(s.splat(self.decay), w, g);
+        (s.fnma(s.splat(self.lr), g, w), [])
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Momentum {
+    descend: Descend,
+    keep: f32,
+    take: f32,
+    nesterov: bool,
+    first: bool,
+}
+
+impl Rule<1> for Momentum {
+    const NS: f64 = 0.8;
+    #[inline(always)]
+    fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [b]: [S::F; 1]) -> (S::F, [S::F; 1]) {
+        let g = s.fma(s.splat(self.descend.decay), w, g);
+        // The old content of a first step may be anything, NaN included.
+        let b = if self.first { s.zero() } else { b };
+        let keep = s.splat(self.keep);
+        let b = s.fma(keep, b, s.mul(s.splat(self.take), g));
+        let direction = if self.nesterov { s.fma(keep, b, g) } else { b };
+        (s.fnma(s.splat(self.descend.lr), direction, w), [b])
+    }
+}
