@@ -134,7 +134,7 @@ pub(super) fn step<const STATES: usize, R: Rule<STATES>>(
 
     let scale = clip.loss_scale as f64;
     let threshold = clip.threshold as f64;
-    let known = !(clip.known_sum_sq < 0.0);
+    let known = clip.known_sum_sq >= 0.0 || clip.known_sum_sq.is_nan();
     let by_tensor = matches!(clip.mode, ClipMode::TensorNorm | ClipMode::Adaptive);
     let needed = by_tensor || clip.mode == ClipMode::GlobalNorm || clip.nonfinite == Nonfinite::Skip;
     let before = by_tensor || (needed && !known);
