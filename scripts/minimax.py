@@ -130,6 +130,9 @@ if __name__ == "__main__":
     split("GELU_K", "2·√(2/π)", k)
     split("GELU_KC", "2·√(2/π)·0.044715", k * mpf("0.044715"))
     split("GELU_3KC", "3·2·√(2/π)·0.044715", 3 * k * mpf("0.044715"))
+    selu_scale, selu_alpha = mpf("1.0507009873554804934193349852946"), mpf("1.6732632423543772848170429916717")
+    split("SELU_SCALE", "The λ of SELU", selu_scale)
+    split("SELU_SCALE_ALPHA", "λ·α of SELU", selu_scale * selu_alpha)
     split("SIXTH", "1/6", mpf(1) / 6)
     table("EXP", "exp(r) = 1 + r + r²·EXP(r) for |r| ≤ ln 2 / 2; relative to exp(r) − 1.",
           series(lambda r: (exp(r) - 1 - r) / r**2, tiny, mpf(1) / 2), lambda r: r * r / abs(exp(r) - 1),

@@ -5,6 +5,7 @@ pub mod error;
 
 pub mod simd;
 
+pub mod activation;
 pub mod context;
 mod elementwise;
 mod fpenv;
@@ -20,6 +21,7 @@ pub mod init;
 pub mod loss;
 pub mod softmax;
 
+pub use activation::Activation;
 pub use context::{Context, ContextBuilder};
 pub use error::{Error, Result};
 pub use simd::Isa;

@@ -22,6 +22,12 @@ pub(crate) const GELU_KC: [f32; 2] = [7.1354814e-2, 2.3988325e-9];
 /// 3·2·√(2/π)·0.044715: the low part is the rest.
 pub(crate) const GELU_3KC: [f32; 2] = [2.1406445e-1, -2.5408342e-10];
 
+/// The λ of SELU: the low part is the rest.
+pub(crate) const SELU_SCALE: [f32; 2] = [1.050701, -3.4792652e-8];
+
+/// λ·α of SELU: the low part is the rest.
+pub(crate) const SELU_SCALE_ALPHA: [f32; 2] = [1.7580993, 2.3296717e-8];
+
 /// 1/6: the low part is the rest.
 pub(crate) const SIXTH: [f32; 2] = [1.6666667e-1, -4.967054e-9];
 

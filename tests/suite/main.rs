@@ -1,5 +1,6 @@
 //! The test suite: one module for each family.
 
+mod activation;
 mod common;
 mod context;
 mod init;

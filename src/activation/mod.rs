@@ -1,0 +1,419 @@
+//! Activation functions and their derivatives (whitepaper §5), accurate where they saturate.
+//!
+//! A derivative comes from the pre-activation z, never from a rounded output: σ', tanh', GELU' keep their true value,
+//! down to subnormal numbers, where 1 − y would be 0. Every forward and derivative is within 1 ULP of the exact value,
+//! but for the tolerances that [`Activation`] lists; limits are taken at ±∞, and NaN gives NaN (IDENTITY' is 1).
+
+mod piecewise;
+mod smooth;
+
+use crate::context::Context;
+use crate::elementwise::{Map1, Map2, map1, map2};
+use crate::error::{Error, Result, check_len};
+use crate::simd::Simd;
+use piecewise::{HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu, Relu, Softsign};
+use smooth::{Celu, Elu, Gelu, GeluTanh, LogSigmoid, Mish, Selu, Sigmoid, Silu, Softplus, Tanh};
+
+/// An activation function φ. The numbers are those of `EK_ACTIVATION_*`.
+///
+/// | | φ(z) | φ'(z) |
+/// |---|---|---|
+/// | `Identity` | z | 1 |
+/// | `Relu` | max(z, 0) | 1 for z > 0, else 0 |
+/// | `LeakyRelu` | z for z > 0, else p·z | 1 for z > 0, else p |
+/// | `Elu` | z for z > 0, else p·(eᶻ − 1) | 1 for z > 0, else p·eᶻ |
+/// | `Selu` | λ·z for z > 0, else λα·(eᶻ − 1) | λ for z > 0, else λα·eᶻ |
+/// | `Celu` | z for z > 0, else p·(e^(z/p) − 1), p > 0 | 1 for z > 0, else e^(z/p) |
+/// | `Gelu` | z·Φ(z), by erf | Φ(z) + z·e^(−z²/2)/√(2π) |
+/// | `GeluTanh` | z·σ(2u), u = √(2/π)·(z + 0.044715·z³) | σ(2u) + z·2u'·σ(2u)·σ(−2u) |
+/// | `Silu` | z·σ(z) | σ(z)·(1 + z·σ(−z)) |
+/// | `Mish` | z·t, t = tanh(log(1 + eᶻ)) | t + z·(1 − t²)·σ(z) |
+/// | `Sigmoid` | σ(z) = 1/(1 + e⁻ᶻ) | σ(z)·σ(−z) |
+/// | `Tanh` | tanh z | sech² z |
+/// | `Softplus` | log(1 + eᶻ) | σ(z) |
+/// | `Softsign` | z/(1 + \|z\|) | 1/(1 + \|z\|)² |
+/// | `HardSigmoid` | (z + 3)/6 cut off at 0 and 1 | 1/6 for \|z\| < 3, else 0 |
+/// | `HardSwish` | z·HardSigmoid(z) | (2z + 3)/6 for \|z\| < 3, else 0 or 1 |
+/// | `HardTanh` | z cut off at ±1 | 1 for \|z\| < 1, else 0 |
+/// | `LogSigmoid` | −log(1 + e⁻ᶻ) | σ(−z) |
+///
+/// p is `act_param`. Beside its zero a derivative that crosses zero (`Gelu`, `GeluTanh`, `Silu`, `Mish`) has an absolute
+/// error of at most 2⁻²⁵ instead of a relative one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum Activation {
+    Identity = 0,
+    Relu = 1,
+    LeakyRelu = 2,
+    Elu = 3,
+    Selu = 4,
+    Celu = 5,
+    Gelu = 6,
+    GeluTanh = 7,
+    Silu = 8,
+    Mish = 9,
+    Sigmoid = 10,
+    Tanh = 11,
+    Softplus = 12,
+    Softsign = 13,
+    HardSigmoid = 14,
+    HardSwish = 15,
+    HardTanh = 16,
+    LogSigmoid = 17,
+}
+
+impl Activation {
+    /// Every activation, in the order of its numbers.
+    pub const ALL: [Activation; 18] = {
+        use Activation::*;
+        [
+            Identity,
+            Relu,
+            LeakyRelu,
+            Elu,
+            Selu,
+            Celu,
+            Gelu,
+            GeluTanh,
+            Silu,
+            Mish,
+            Sigmoid,
+            Tanh,
+            Softplus,
+            Softsign,
+            HardSigmoid,
+            HardSwish,
+            HardTanh,
+            LogSigmoid,
+        ]
+    };
+
+    /// The activation of this number of `EK_ACTIVATION_*`.
+    pub fn from_i32(value: i32) -> Option<Activation> {
+        usize::try_from(value).ok().and_then(|i| Activation::ALL.get(i).copied())
+    }
+
+    /// Whether φ' is a function of y = φ(z) with this parameter, so that
+    /// [`activation_backward_from_output_f32`] does it.
+    pub fn has_derivative_from_output(self, act_param: f32) -> bool {
+        use Activation::*;
+        match self {
+            Gelu | GeluTanh | Silu | Mish | HardSwish => false,
+            LeakyRelu | Elu => act_param >= 0.0,
+            _ => true,
+        }
+    }
+
+    /// `act_param` must make sense for this activation; where it has none it is ignored.
+    pub(crate) fn check(self, function: &'static str, act_param: f32) -> Result {
+        let takes_one = matches!(self, Activation::LeakyRelu | Activation::Elu | Activation::Celu);
+        if takes_one && !act_param.is_finite() {
+            return Err(Error::invalid_argument(
+                function,
+                format!("act_param is {act_param}, {self:?} needs a number"),
+            ));
+        }
+        if self == Activation::Celu && act_param <= 0.0 {
+            return Err(Error::invalid_argument(function, format!("act_param is {act_param}, CELU needs alpha > 0")));
+        }
+        Ok(())
+    }
+
+    /// Calls `visitor` with the type of this activation, so that what it runs is compiled for that one alone.
+    #[inline(always)]
+    pub(crate) fn visit<V: Visitor>(self, act_param: f32, visitor: V) -> V::Out {
+        match self {
+            Activation::Identity => visitor.visit(Identity),
+            Activation::Relu => visitor.visit(Relu),
+            Activation::LeakyRelu => visitor.visit(LeakyRelu { slope: act_param }),
+            Activation::Elu => visitor.visit(Elu { alpha: act_param }),
+            Activation::Selu => visitor.visit(Selu),
+            Activation::Celu => visitor.visit(Celu { alpha: act_param }),
+            Activation::Gelu => visitor.visit(Gelu),
+            Activation::GeluTanh => visitor.visit(GeluTanh),
+            Activation::Silu => visitor.visit(Silu),
+            Activation::Mish => visitor.visit(Mish),
+            Activation::Sigmoid => visitor.visit(Sigmoid),
+            Activation::Tanh => visitor.visit(Tanh),
+            Activation::Softplus => visitor.visit(Softplus),
+            Activation::Softsign => visitor.visit(Softsign),
+            Activation::HardSigmoid => visitor.visit(HardSigmoid),
+            Activation::HardSwish => visitor.visit(HardSwish),
+            Activation::HardTanh => visitor.visit(HardTanh),
+            Activation::LogSigmoid => visitor.visit(LogSigmoid),
+        }
+    }
+}
+
+/// φ and φ' on one vector.
+pub(crate) trait Phi: Copy + Send + Sync {
+    /// About how long an element takes, for deciding how many threads it is worth.
+    const NS: f64;
+    fn forward<S: Simd>(self, s: S, z: S::F) -> S::F;
+    fn derivative<S: Simd>(self, s: S, z: S::F) -> S::F;
+}
+
+/// φ' as a function of y = φ(z).
+pub(crate) trait FromOutput: Phi {
+    fn derivative_from_output<S: Simd>(self, s: S, y: S::F) -> S::F;
+}
+
+/// What to do with an activation whose type is known.
+pub(crate) trait Visitor {
+    type Out;
+    /// Inside a kernel, implementations are `#[inline(always)]`.
+    fn visit<P: Phi>(self, phi: P) -> Self::Out;
+}
+
+#[derive(Clone, Copy)]
+struct Forward<P>(P);
+
+impl<P: Phi> Map1 for Forward<P> {
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S, z: S::F) -> S::F {
+        self.0.forward(s, z)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Derivative<P>(P);
+
+impl<P: Phi> Map1 for Derivative<P> {
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S, z: S::F) -> S::F {
+        self.0.derivative(s, z)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Backward<P>(P);
+
+impl<P: Phi> Map2 for Backward<P> {
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S, z: S::F, dy: S::F) -> S::F {
+        s.mul(dy, self.0.derivative(s, z))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct BackwardFromOutput<P>(P);
+
+impl<P: FromOutput> Map2 for BackwardFromOutput<P> {
+    #[inline(always)]
+    fn call<S: Simd>(self, s: S, y: S::F, dy: S::F) -> S::F {
+        s.mul(dy, self.0.derivative_from_output(s, y))
+    }
+}
+
+/// One input, or the output's old values.
+struct Run1<'a> {
+    ctx: &'a Context,
+    derivative: bool,
+    z: Option<&'a [f32]>,
+    y: &'a mut [f32],
+}
+
+impl Visitor for Run1<'_> {
+    type Out = ();
+    fn visit<P: Phi>(self, phi: P) {
+        if self.derivative {
+            map1(self.ctx, P::NS, self.z, self.y, Derivative(phi));
+        } else {
+            map1(self.ctx, P::NS, self.z, self.y, Forward(phi));
+        }
+    }
+}
+
+/// z and dy, either of which may be the output's old values.
+struct Run2<'a> {
+    ctx: &'a Context,
+    z: Option<&'a [f32]>,
+    dy: Option<&'a [f32]>,
+    dz: &'a mut [f32],
+}
+
+impl Visitor for Run2<'_> {
+    type Out = ();
+    fn visit<P: Phi>(self, phi: P) {
+        map2(self.ctx, P::NS, self.z, self.dy, self.dz, Backward(phi));
+    }
+}
+
+/// y = φ(z), element by element, y as long as z.
+///
+/// Formula: the table of [`Activation`]; whitepaper §5. `act_param` is the slope of LEAKY_RELU and the α of ELU and
+/// CELU, else ignored. Aliasing: [`activation_forward_in_place_f32`] writes over z. Accuracy: within 1 ULP, subnormal
+/// results included. Threads: the same bits for any number. Errors: `InvalidArgument` for a parameter that is not
+/// finite, or not positive for CELU; `InvalidSize`.
+pub fn activation_forward_f32(ctx: &Context, act: Activation, act_param: f32, z: &[f32], y: &mut [f32]) -> Result {
+    let function = "activation_forward_f32";
+    check_len(function, "y", y, z.len())?;
+    act.check(function, act_param)?;
+    act.visit(act_param, Run1 { ctx, derivative: false, z: Some(z), y });
+    Ok(())
+}
+
+/// [`activation_forward_f32`] written over its input.
+pub fn activation_forward_in_place_f32(ctx: &Context, act: Activation, act_param: f32, z: &mut [f32]) -> Result {
+    act.check("activation_forward_f32", act_param)?;
+    act.visit(act_param, Run1 { ctx, derivative: false, z: None, y: z });
+    Ok(())
+}
+
+/// d = φ'(z), element by element, d as long as z.
+///
+/// Formula: the table of [`Activation`]; whitepaper §5. Aliasing: [`activation_derivative_in_place_f32`] writes over z.
+/// Accuracy: within 1 ULP, saturated and subnormal results included, or 2⁻²⁵ absolute beside a zero of φ'. Threads:
+/// the same bits for any number. Errors: as [`activation_forward_f32`].
+pub fn activation_derivative_f32(ctx: &Context, act: Activation, act_param: f32, z: &[f32], d: &mut [f32]) -> Result {
+    let function = "activation_derivative_f32";
+    check_len(function, "d", d, z.len())?;
+    act.check(function, act_param)?;
+    act.visit(act_param, Run1 { ctx, derivative: true, z: Some(z), y: d });
+    Ok(())
+}
+
+/// [`activation_derivative_f32`] written over its input.
+pub fn activation_derivative_in_place_f32(ctx: &Context, act: Activation, act_param: f32, z: &mut [f32]) -> Result {
+    act.check("activation_derivative_f32", act_param)?;
+    act.visit(act_param, Run1 { ctx, derivative: true, z: None, y: z });
+    Ok(())
+}
+
+/// dz = dy·φ'(z), element by element, all of one length: δ = (…) ⊙ φ'(z) of whitepaper §3.
+///
+/// Aliasing: [`activation_backward_in_place_f32`] writes over dy, [`activation_backward_over_z_f32`] over z. Accuracy:
+/// φ' as in [`activation_derivative_f32`], then one rounded product. Threads: the same bits for any number. Errors: as
+/// [`activation_forward_f32`].
+pub fn activation_backward_f32(
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    z: &[f32],
+    dy: &[f32],
+    dz: &mut [f32],
+) -> Result {
+    let function = "activation_backward_f32";
+    check_len(function, "dy", dy, z.len())?;
+    check_len(function, "dz", dz, z.len())?;
+    act.check(function, act_param)?;
+    act.visit(act_param, Run2 { ctx, z: Some(z), dy: Some(dy), dz });
+    Ok(())
+}
+
+/// [`activation_backward_f32`] written over dy.
+pub fn activation_backward_in_place_f32(
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    z: &[f32],
+    dy: &mut [f32],
+) -> Result {
+    let function = "activation_backward_f32";
+    check_len(function, "dy", dy, z.len())?;
+    act.check(function, act_param)?;
+    act.visit(act_param, Run2 { ctx, z: Some(z), dy: None, dz: dy });
+    Ok(())
+}
+
+/// [`activation_backward_f32`] written over z.
+pub fn activation_backward_over_z_f32(
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    z: &mut [f32],
+    dy: &[f32],
+) -> Result {
+    let function = "activation_backward_f32";
+    check_len(function, "dy", dy, z.len())?;
+    act.check(function, act_param)?;
+    act.visit(act_param, Run2 { ctx, z: None, dy: Some(dy), dz: z });
+    Ok(())
+}
+
+/// dz = dy·φ'(z) from the output y = φ(z) alone, element by element, all of one length.
+///
+/// For callers that did not keep z. It costs what rounding y has lost: an absolute error of about 2⁻²⁴ in φ', all of
+/// it where y rounds to a limit. SIGMOID y·(1 − y) is 0 from z = 16.7 up (and right below zero); TANH (1 − y)(1 + y)
+/// from |z| = 9.1; SOFTSIGN (1 − |y|)² from |z| = 3.4e7; ELU y + α, SELU and CELU below about −17 (times α for CELU);
+/// SOFTPLUS 1 − e⁻ʸ and LOG_SIGMOID 1 − eʸ lose nothing but accuracy for y beside 0, which a rounded y does not carry.
+/// IDENTITY, RELU, LEAKY_RELU, HARD_TANH and HARD_SIGMOID lose nothing, unless y underflows or rounds to the corner.
+///
+/// Aliasing: [`activation_backward_from_output_in_place_f32`] writes over dy. Threads: the same bits for any number.
+/// Errors: as [`activation_forward_f32`], and `Unsupported` where φ' is no function of y: GELU, GELU_TANH, SILU, MISH,
+/// HARD_SWISH, and LEAKY_RELU and ELU with a negative parameter.
+pub fn activation_backward_from_output_f32(
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    y: &[f32],
+    dy: &[f32],
+    dz: &mut [f32],
+) -> Result {
+    let function = "activation_backward_from_output_f32";
+    check_len(function, "dy", dy, y.len())?;
+    check_len(function, "dz", dz, y.len())?;
+    from_output(function, ctx, act, act_param, y, Some(dy), dz)
+}
+
+/// [`activation_backward_from_output_f32`] written over dy.
+pub fn activation_backward_from_output_in_place_f32(
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    y: &[f32],
+    dy: &mut [f32],
+) -> Result {
+    let function = "activation_backward_from_output_f32";
+    check_len(function, "dy", dy, y.len())?;
+    from_output(function, ctx, act, act_param, y, None, dy)
+}
+
+fn from_output(
+    function: &'static str,
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    y: &[f32],
+    dy: Option<&[f32]>,
+    dz: &mut [f32],
+) -> Result {
+    act.check(function, act_param)?;
+    let unsupported = || {
+        let detail = format!("act is {act:?} with act_param {act_param}, whose derivative is no function of y");
+        Err(Error::unsupported(function, detail))
+    };
+    if !act.has_derivative_from_output(act_param) {
+        return unsupported();
+    }
+    macro_rules! run {
+        ($phi:expr) => {{
+            let phi = $phi;
+            map2(ctx, ns(phi), Some(y), dy, dz, BackwardFromOutput(phi))
+        }};
+    }
+    match act {
+        Activation::Identity => run!(Identity),
+        Activation::Relu => run!(Relu),
+        Activation::LeakyRelu => run!(LeakyRelu { slope: act_param }),
+        Activation::Elu => run!(Elu { alpha: act_param }),
+        Activation::Selu => run!(Selu),
+        Activation::Celu => run!(Celu { alpha: act_param }),
+        Activation::Sigmoid => run!(Sigmoid),
+        Activation::Tanh => run!(Tanh),
+        Activation::Softplus => run!(Softplus),
+        Activation::Softsign => run!(Softsign),
+        Activation::HardSigmoid => run!(HardSigmoid),
+        Activation::HardTanh => run!(HardTanh),
+        Activation::LogSigmoid => run!(LogSigmoid),
+        Activation::Gelu | Activation::GeluTanh | Activation::Silu | Activation::Mish | Activation::HardSwish => {
+            return unsupported();
+        }
+    }
+    Ok(())
+}
+
+/// The estimate of an activation.
+fn ns<P: Phi>(_: P) -> f64 {
+    P::NS
+}
