@@ -18,6 +18,7 @@ mod scratch;
 pub mod vecmath;
 
 pub mod init;
+pub mod linear;
 pub mod loss;
 pub mod softmax;
 

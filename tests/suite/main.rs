@@ -4,6 +4,7 @@ mod activation;
 mod common;
 mod context;
 mod init;
+mod linear;
 mod loss;
 mod matmul;
 mod optim;

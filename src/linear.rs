@@ -1,0 +1,491 @@
+//! The linear layer: a product with its bias, activation and derivative folded into the tile.
+//!
+//! Source: whitepaper §2, z = W·a + b, a = φ(z), δ = (Wᵀδ) ⊙ φ'(z). Products run in the orders of
+//! [`matmul`](crate::matmul); what follows a product is one operation on its finished element.
+
+use crate::activation::{Activation, Phi, Visitor};
+use crate::context::Context;
+use crate::error::{Result, check_len, product};
+use crate::fpenv::FpEnv;
+use crate::matmul::{Args, Epilogue, Finished, Plain, ROW_GROUP, Transpose, multiply};
+use crate::parallel::{Shared, Work};
+use crate::scratch::Scratch;
+use crate::simd::{Kernel, LANES, Simd};
+use std::ops::Range;
+
+/// z = x·Wᵀ + bias and y = φ(z) (whitepaper §2).
+///
+/// Shapes, row-major: `x` `[batch, in_features]`, `w` `[out_features, in_features]`, `bias` `[out_features]`, `z` and
+/// `y` `[batch, out_features]`. `act_param` is the slope of leaky ReLU and the α of ELU and CELU, else ignored. Give `z`
+/// where a backward pass follows: derivatives are taken from it.
+///
+/// The product's order is that of [`matmul_f32`](crate::matmul::matmul_f32) with alpha 1, beta 0; then the bias is
+/// added, rounded once. Accuracy of φ: as [`activation_forward_f32`](crate::activation::activation_forward_f32).
+///
+/// # Errors
+/// `InvalidSize` for a slice of another length than its shape, `InvalidArgument` for an `act_param` that the activation
+/// is not defined for, `OutOfMemory`. Outputs are then untouched.
+#[allow(clippy::too_many_arguments)]
+pub fn linear_forward_f32(
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    batch: usize,
+    in_features: usize,
+    out_features: usize,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    z: Option<&mut [f32]>,
+    y: &mut [f32],
+) -> Result {
+    let f = "linear_forward_f32";
+    let out = product(f, "y", &[batch, out_features])?;
+    check_len(f, "x", x, product(f, "x", &[batch, in_features])?)?;
+    check_len(f, "w", w, product(f, "w", &[out_features, in_features])?)?;
+    bias.map_or(Ok(()), |bias| check_len(f, "bias", bias, out_features))?;
+    z.as_ref().map_or(Ok(()), |z| check_len(f, "z", z, out))?;
+    check_len(f, "y", y, out)?;
+    act.check(f, act_param)?;
+    // The product goes to z where it is wanted, and φ of it to y; else y alone holds both in turn.
+    let (first, second) = match z {
+        Some(z) => (z, Some(Shared::new(y))),
+        None => (y, None),
+    };
+    let epilogue = Forward { act, act_param, bias, y: second };
+    let args = Args {
+        function: f,
+        trans_a: Transpose::No,
+        trans_b: Transpose::Yes,
+        m: batch,
+        n: out_features,
+        k: in_features,
+        alpha: 1.0,
+        a: x,
+        lda: in_features,
+        b: w,
+        ldb: in_features,
+        beta: 0.0,
+        ldc: out_features,
+        epilogue: &epilogue,
+    };
+    multiply(ctx, &args, first)
+}
+
+/// Adds the bias, applies φ.
+struct Forward<'a> {
+    act: Activation,
+    act_param: f32,
+    bias: Option<&'a [f32]>,
+    /// Where φ(z) goes; None: to where z was.
+    y: Option<Shared<'a, f32>>,
+}
+
+impl Epilogue for Forward<'_> {
+    #[inline(always)]
+    unsafe fn apply<S: Simd>(&self, s: S, piece: Finished) {
+        if self.act == Activation::Identity && self.bias.is_none() && self.y.is_none() {
+            return;
+        }
+        self.act.visit(self.act_param, ForwardPiece { s, forward: self, piece });
+    }
+}
+
+struct ForwardPiece<'a, 'b, S> {
+    s: S,
+    forward: &'a Forward<'b>,
+    piece: Finished,
+}
+
+impl<S: Simd> Visitor for ForwardPiece<'_, '_, S> {
+    type Out = ();
+    #[inline(always)]
+    fn visit<P: Phi>(self, phi: P) {
+        self.s.outline(ForwardRows { forward: self.forward, piece: self.piece, phi });
+    }
+}
+
+struct ForwardRows<'a, 'b, P> {
+    forward: &'a Forward<'b>,
+    piece: Finished,
+    phi: P,
+}
+
+impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let p = self.piece;
+        for j in (0..p.cols).step_by(LANES) {
+            let width = LANES.min(p.cols - j);
+            // SAFETY: the piece lies in z (or y) and is this thread's; bias and y have its columns (checked in
+            // linear_forward_f32).
+            unsafe {
+                let bias = self.forward.bias.map(|b| s.load_up_to(b.as_ptr().add(p.col + j), width));
+                for i in 0..p.rows {
+                    let c = p.c.add(i * p.ldc + j);
+                    let mut z = s.load_up_to(c, width);
+                    if let Some(bias) = bias {
+                        z = s.add(z, bias);
+                    }
+                    match &self.forward.y {
+                        Some(y) => {
+                            if bias.is_some() {
+                                s.store_up_to(c, z, width);
+                            }
+                            let y = y.as_ptr().add((p.row + i) * p.ldc + p.col + j);
+                            s.store_up_to(y, self.phi.forward(s, z), width);
+                        }
+                        None => s.store_up_to(c, self.phi.forward(s, z), width),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// dx = (dz·W) ⊙ φ'(z_prev) (whitepaper §2: δ of the layer below; §5: why φ' must not vanish to rounding).
+///
+/// Shapes, row-major: `dz` `[batch, out_features]`, `w` `[out_features, in_features]`, `z_prev` and `dx`
+/// `[batch, in_features]`. `z_prev` holds the pre-activations of the layer below, `act` and `act_param` its activation;
+/// where `z_prev` is None, dx = dz·W and both are ignored.
+///
+/// The product's order is that of [`matmul_f32`](crate::matmul::matmul_f32); the derivative, accurate in saturation as
+/// [`activation_derivative_f32`](crate::activation::activation_derivative_f32), multiplies the finished element.
+///
+/// # Errors
+/// As [`linear_forward_f32`].
+#[allow(clippy::too_many_arguments)]
+pub fn linear_backward_input_f32(
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    batch: usize,
+    in_features: usize,
+    out_features: usize,
+    dz: &[f32],
+    w: &[f32],
+    z_prev: Option<&[f32]>,
+    dx: &mut [f32],
+) -> Result {
+    let f = "linear_backward_input_f32";
+    let len = product(f, "dx", &[batch, in_features])?;
+    check_len(f, "dz", dz, product(f, "dz", &[batch, out_features])?)?;
+    check_len(f, "w", w, product(f, "w", &[out_features, in_features])?)?;
+    z_prev.map_or(Ok(()), |z| check_len(f, "z_prev", z, len))?;
+    check_len(f, "dx", dx, len)?;
+    if z_prev.is_some() {
+        act.check(f, act_param)?;
+    }
+    let epilogue = Backward { act, act_param, z_prev };
+    let args = Args {
+        function: f,
+        trans_a: Transpose::No,
+        trans_b: Transpose::No,
+        m: batch,
+        n: in_features,
+        k: out_features,
+        alpha: 1.0,
+        a: dz,
+        lda: out_features,
+        b: w,
+        ldb: in_features,
+        beta: 0.0,
+        ldc: in_features,
+        epilogue: &epilogue,
+    };
+    multiply(ctx, &args, dx)
+}
+
+/// Multiplies by φ'(z_prev).
+struct Backward<'a> {
+    act: Activation,
+    act_param: f32,
+    z_prev: Option<&'a [f32]>,
+}
+
+impl Epilogue for Backward<'_> {
+    #[inline(always)]
+    unsafe fn apply<S: Simd>(&self, s: S, piece: Finished) {
+        if let Some(z) = self.z_prev {
+            self.act.visit(self.act_param, BackwardPiece { s, z, piece });
+        }
+    }
+}
+
+struct BackwardPiece<'a, S> {
+    s: S,
+    z: &'a [f32],
+    piece: Finished,
+}
+
+impl<S: Simd> Visitor for BackwardPiece<'_, S> {
+    type Out = ();
+    #[inline(always)]
+    fn visit<P: Phi>(self, phi: P) {
+        self.s.outline(BackwardRows { z: self.z, piece: self.piece, phi });
+    }
+}
+
+struct BackwardRows<'a, P> {
+    z: &'a [f32],
+    piece: Finished,
+    phi: P,
+}
+
+impl<P: Phi> Kernel for BackwardRows<'_, P> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let p = self.piece;
+        for i in 0..p.rows {
+            for j in (0..p.cols).step_by(LANES) {
+                let width = LANES.min(p.cols - j);
+                // SAFETY: the piece lies in dx and is this thread's; z_prev has dx's shape (checked in
+                // linear_backward_input_f32).
+                unsafe {
+                    let c = p.c.add(i * p.ldc + j);
+                    let z = s.load_up_to(self.z.as_ptr().add((p.row + i) * p.ldc + p.col + j), width);
+                    s.store_up_to(c, s.mul(s.load_up_to(c, width), self.phi.derivative(s, z)), width);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of dz whose column sums join at a time: the order of dbias is that of these blocks, ascending.
+const BIAS_BLOCK: usize = 256;
+
+/// dW = dzᵀ·x, dbias = Σ over the batch of dz, and on request Σdw² + Σdbias² as stored (whitepaper §2, §11, §20).
+///
+/// Shapes, row-major: `dz` `[batch, out_features]`, `x` `[batch, in_features]`, `dw` `[out_features, in_features]`,
+/// `dbias` `[out_features]`. With `accumulate` the gradients are added to what `dw` and `dbias` hold. `sum_sq` receives
+/// the squares of all stored elements, collected while they are in cache: the norm for clipping costs no further pass.
+///
+/// Orders: dW as [`matmul_f32`](crate::matmul::matmul_f32) with beta 0 or 1. dbias: blocks of 256 rows, each summed
+/// ascending in f32 from 0, join in ascending order in f64, rounded once after the old value was added. sum_sq in f64:
+/// 42 rows by 16 columns of dW sum by column in ascending order of rows; the columns of a block fold by halves; blocks
+/// join by rows, then columns; then dbias, element i in lane i mod 16, folded by halves.
+///
+/// # Errors
+/// As [`linear_forward_f32`].
+#[allow(clippy::too_many_arguments)]
+pub fn linear_backward_weight_f32(
+    ctx: &Context,
+    batch: usize,
+    in_features: usize,
+    out_features: usize,
+    dz: &[f32],
+    x: &[f32],
+    accumulate: bool,
+    dw: &mut [f32],
+    dbias: Option<&mut [f32]>,
+    sum_sq: Option<&mut f64>,
+) -> Result {
+    let f = "linear_backward_weight_f32";
+    check_len(f, "dz", dz, product(f, "dz", &[batch, out_features])?)?;
+    check_len(f, "x", x, product(f, "x", &[batch, in_features])?)?;
+    check_len(f, "dw", dw, product(f, "dw", &[out_features, in_features])?)?;
+    dbias.as_ref().map_or(Ok(()), |dbias| check_len(f, "dbias", dbias, out_features))?;
+
+    let beta = if accumulate { 1.0 } else { 0.0 };
+    let (m, n, k) = (out_features, in_features, batch);
+    fn args<'a, E>(f: &'static str, dims: [usize; 3], dz: &'a [f32], x: &'a [f32], beta: f32, e: &'a E) -> Args<'a, E> {
+        let [m, n, k] = dims;
+        Args {
+            function: f,
+            trans_a: Transpose::Yes,
+            trans_b: Transpose::No,
+            m,
+            n,
+            k,
+            alpha: 1.0,
+            a: dz,
+            lda: m,
+            b: x,
+            ldb: n,
+            beta,
+            ldc: n,
+            epilogue: e,
+        }
+    }
+    // All workspace is taken before the first write.
+    let blocks = batch.div_ceil(BIAS_BLOCK);
+    let bias_len = if dbias.is_some() { blocks * out_features } else { 0 };
+    let mut bias_scratch = Scratch::take::<f32>(f, bias_len)?;
+    let mut total = 0.0;
+    if sum_sq.is_some() {
+        let columns = n.div_ceil(LANES);
+        let len = m.div_ceil(ROW_GROUP) * columns * LANES;
+        let mut scratch = Scratch::take::<f64>(f, len)?;
+        let slots = scratch.slice::<f64>(len);
+        slots.fill(0.0);
+        let epilogue = SumSquares { slots: Shared::new(slots), columns };
+        multiply(ctx, &args(f, [m, n, k], dz, x, beta, &epilogue), dw)?;
+        let _fp = FpEnv::enter(ctx.flush_subnormals());
+        total = ctx.dispatch(FoldBlocks { slots });
+    } else {
+        multiply(ctx, &args(f, [m, n, k], dz, x, beta, &Plain), dw)?;
+    }
+    if let Some(dbias) = dbias {
+        column_sums(ctx, batch, out_features, dz, accumulate, dbias, bias_scratch.slice(bias_len));
+        let _fp = FpEnv::enter(ctx.flush_subnormals());
+        total += ctx.dispatch(SquaresOfRow { row: dbias });
+    }
+    if let Some(sum_sq) = sum_sq {
+        *sum_sq = total;
+    }
+    Ok(())
+}
+
+/// Adds the squares of a piece to the lanes of its block of rows and columns.
+struct SumSquares<'a> {
+    slots: Shared<'a, f64>,
+    columns: usize,
+}
+
+impl Epilogue for SumSquares<'_> {
+    const GROUPS: bool = true;
+
+    #[inline(always)]
+    unsafe fn apply<S: Simd>(&self, s: S, p: Finished) {
+        for j in (0..p.cols).step_by(LANES) {
+            let width = LANES.min(p.cols - j);
+            let slot = (p.row / ROW_GROUP * self.columns + (p.col + j) / LANES) * LANES;
+            // SAFETY: the piece lies in dw and is this thread's, and so is the slot of its rows and columns (GROUPS);
+            // there is one for each block (linear_backward_weight_f32).
+            unsafe {
+                let slot = self.slots.as_ptr().add(slot);
+                let (mut low, mut high) = (s.load_d(slot), s.load_d(slot.add(LANES / 2)));
+                for i in 0..p.rows {
+                    let (a, b) = s.widen(s.load_up_to(p.c.add(i * p.ldc + j), width));
+                    low = s.fma_d(a, a, low);
+                    high = s.fma_d(b, b, high);
+                }
+                s.store_d(slot, low);
+                s.store_d(slot.add(LANES / 2), high);
+            }
+        }
+    }
+}
+
+struct FoldBlocks<'a> {
+    slots: &'a [f64],
+}
+
+impl Kernel for FoldBlocks<'_> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let mut total = 0.0;
+        for slot in self.slots.chunks_exact(LANES) {
+            // SAFETY: a slot holds 16 doubles.
+            let (low, high) = unsafe { (s.load_d(slot.as_ptr()), s.load_d(slot.as_ptr().add(LANES / 2))) };
+            total += s.sum_dd(low, high);
+        }
+        total
+    }
+}
+
+struct SquaresOfRow<'a> {
+    row: &'a [f32],
+}
+
+impl Kernel for SquaresOfRow<'_> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
+        for chunk in self.row.chunks(LANES) {
+            // SAFETY: the chunk holds its length.
+            let (a, b) = s.widen(unsafe { s.load_up_to(chunk.as_ptr(), chunk.len()) });
+            low = s.fma_d(a, a, low);
+            high = s.fma_d(b, b, high);
+        }
+        s.sum_dd(low, high)
+    }
+}
+
+/// out = Σ over rows of x, blocks of rows first; `parts` holds one row for each block.
+fn column_sums(
+    ctx: &Context,
+    rows: usize,
+    cols: usize,
+    x: &[f32],
+    accumulate: bool,
+    out: &mut [f32],
+    parts: &mut [f32],
+) {
+    if cols == 0 {
+        return;
+    }
+    let blocks = rows.div_ceil(BIAS_BLOCK);
+    let shared = Shared::new(parts);
+    ctx.for_each(Work::elements(rows * cols, 0.1), blocks, |block| {
+        // SAFETY: each block has its own row of parts.
+        let sums = unsafe { shared.piece(block * cols..(block + 1) * cols) };
+        let rows = block * BIAS_BLOCK..rows.min((block + 1) * BIAS_BLOCK);
+        ctx.dispatch(BlockSums { x: &x[rows.start * cols..rows.end * cols], cols, sums });
+    });
+    let _fp = FpEnv::enter(ctx.flush_subnormals());
+    ctx.dispatch(JoinBlocks { parts, blocks: 0..blocks, accumulate, out });
+}
+
+struct BlockSums<'a> {
+    x: &'a [f32],
+    cols: usize,
+    sums: &'a mut [f32],
+}
+
+impl Kernel for BlockSums<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let rows = self.x.len() / self.cols;
+        for j in (0..self.cols).step_by(LANES) {
+            let width = LANES.min(self.cols - j);
+            let mut sum = s.zero();
+            // SAFETY: row i < rows and columns j to j + width lie in x; sums holds cols.
+            unsafe {
+                for i in 0..rows {
+                    sum = s.add(sum, s.load_up_to(self.x.as_ptr().add(i * self.cols + j), width));
+                }
+                s.store_up_to(self.sums.as_mut_ptr().add(j), sum, width);
+            }
+        }
+    }
+}
+
+struct JoinBlocks<'a> {
+    parts: &'a [f32],
+    blocks: Range<usize>,
+    accumulate: bool,
+    out: &'a mut [f32],
+}
+
+impl Kernel for JoinBlocks<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let cols = self.out.len();
+        for j in (0..cols).step_by(LANES) {
+            let width = LANES.min(cols - j);
+            let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
+            // SAFETY: parts holds blocks × cols, out cols.
+            unsafe {
+                for block in self.blocks.clone() {
+                    let (a, b) = s.widen(s.load_up_to(self.parts.as_ptr().add(block * cols + j), width));
+                    low = s.add_d(low, a);
+                    high = s.add_d(high, b);
+                }
+                let out = self.out.as_mut_ptr().add(j);
+                if self.accumulate {
+                    let (a, b) = s.widen(s.load_up_to(out, width));
+                    low = s.add_d(low, a);
+                    high = s.add_d(high, b);
+                }
+                s.store_up_to(out, s.narrow(low, high), width);
+            }
+        }
+    }
+}
