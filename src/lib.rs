@@ -12,6 +12,7 @@ mod fpenv;
 pub mod matmul;
 pub mod optim;
 mod parallel;
+mod random;
 mod reduce;
 mod scratch;
 #[doc(hidden)]

@@ -5,14 +5,13 @@
 //! a normal).
 
 mod normal;
-mod stream;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::parallel::{Shared, Work};
+use crate::random::{WORDS, Words};
 use crate::simd::{Kernel, LANES, Simd};
 use std::ops::Range;
-use stream::{WORDS, Words};
 
 /// The shape of a random tensor's distribution. The numbers are those of `EK_UNIFORM` and `EK_NORMAL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -190,7 +189,7 @@ fn normal(ctx: &Context, seed: u64, stream: u64, mean: f32, std: f32, w: &mut [f
 }
 
 /// Nanoseconds an element takes.
-const NS: f64 = 1.5;
+const NS: f64 = 0.8;
 
 /// Elements of one task; whole blocks of words.
 const PIECE: usize = 16 * 1024;
@@ -220,10 +219,9 @@ impl Kernel for Uniform<'_> {
     fn run<S: Simd>(mut self, s: S) {
         let (low, width, last) = (s.splat_d(self.low), s.splat_d(self.width), s.splat(self.last));
         for out in self.w.chunks_mut(WORDS) {
-            let words = self.words.next();
-            for (word, out) in words.as_chunks::<LANES>().0.iter().zip(out.chunks_mut(LANES)) {
-                let word = s.shr_i::<8>(s.from_array_i(*word));
-                let u = s.mul(s.from_int(word), s.splat(1.0 / (1 << 24) as f32));
+            let words = self.words.next(s);
+            for (word, out) in words.iter().zip(out.chunks_mut(LANES)) {
+                let u = s.mul(s.from_int(s.shr_i::<8>(*word)), s.splat(1.0 / (1 << 24) as f32));
                 let (a, b) = s.widen(u);
                 let v = s.narrow(s.fma_d(a, width, low), s.fma_d(b, width, low));
                 // SAFETY: out holds out.len() floats.

@@ -1,6 +1,6 @@
 //! Normal numbers: Box–Muller on pairs of words, 16 pairs at a time.
 
-use super::stream::{WORDS, Words};
+use crate::random::{WORDS, Words};
 use crate::simd::{Kernel, LANES, Simd};
 use crate::vecmath;
 use std::f32::consts::FRAC_PI_2;
@@ -18,11 +18,10 @@ impl Kernel for Normal<'_> {
     fn run<S: Simd>(mut self, s: S) {
         let (mean, std) = (s.splat(self.mean), s.splat(self.std));
         for out in self.w.chunks_mut(WORDS) {
-            let words = self.words.next();
-            let pairs = words.as_chunks::<LANES>().0.as_chunks::<2>().0;
-            for ([radius, angle], out) in pairs.iter().zip(out.chunks_mut(2 * LANES)) {
-                let r = radius_of(s, s.from_array_i(*radius));
-                let (cos, sin) = cos_sin(s, s.from_array_i(*angle));
+            let words = self.words.next(s);
+            for (&[radius, angle], out) in words.as_chunks::<2>().0.iter().zip(out.chunks_mut(2 * LANES)) {
+                let r = radius_of(s, radius);
+                let (cos, sin) = cos_sin(s, angle);
                 let (p, n) = (out.as_mut_ptr(), out.len());
                 // SAFETY: out holds n floats, and the second half is written only if there is one.
                 unsafe {

@@ -52,10 +52,13 @@ pub fn bce_with_logits_f32(
 
 /// Loss and gradient of one vector.
 trait Point: Copy + Sync {
+    /// What the two share.
+    type Parts<S: Simd>: Copy;
+    fn parts<S: Simd>(self, s: S, x: S::F, t: S::F) -> Self::Parts<S>;
     /// The loss, in two halves; only called where it is wanted.
-    fn loss<S: Simd>(self, s: S, x: S::F, t: S::F) -> (S::D, S::D);
+    fn loss<S: Simd>(self, s: S, parts: Self::Parts<S>) -> (S::D, S::D);
     /// The gradient times `scale`.
-    fn gradient<S: Simd>(self, s: S, x: S::F, t: S::F, scale: f64) -> S::F;
+    fn gradient<S: Simd>(self, s: S, parts: Self::Parts<S>, scale: f64) -> S::F;
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -116,16 +119,16 @@ impl<P: Point> Kernel for Run<'_, P> {
             let left = n - i;
             // SAFETY: x, t and dx hold n floats (run); loads and stores end there.
             unsafe {
-                let (xv, tv) = (s.load_up_to(x.add(i), left), s.load_up_to(t.add(i), left));
+                let parts = self.point.parts(s, s.load_up_to(x.add(i), left), s.load_up_to(t.add(i), left));
                 if self.loss {
-                    let (mut a, mut b) = self.point.loss(s, xv, tv);
+                    let (mut a, mut b) = self.point.loss(s, parts);
                     if left < LANES {
                         (a, b) = first_d(s, a, b, left);
                     }
                     (low, high) = (s.add_d(low, a), s.add_d(high, b));
                 }
                 if let Some(dx) = dx {
-                    s.store_up_to(dx.add(i), self.point.gradient(s, xv, tv, self.scale), left);
+                    s.store_up_to(dx.add(i), self.point.gradient(s, parts, self.scale), left);
                 }
             }
             i += LANES;
@@ -145,52 +148,50 @@ fn first_d<S: Simd>(s: S, a: S::D, b: S::D, n: usize) -> (S::D, S::D) {
     unsafe { (s.load_d(v.as_ptr()), s.load_d(v.as_ptr().add(8))) }
 }
 
+/// x − t in f64.
 #[derive(Clone, Copy)]
 struct Mse;
 
 impl Point for Mse {
+    type Parts<S: Simd> = (S::D, S::D);
+
     #[inline(always)]
-    fn loss<S: Simd>(self, s: S, x: S::F, t: S::F) -> (S::D, S::D) {
-        let (a, b) = difference(s, x, t);
+    fn parts<S: Simd>(self, s: S, x: S::F, t: S::F) -> (S::D, S::D) {
+        let ((x_low, x_high), (t_low, t_high)) = (s.widen(x), s.widen(t));
+        (s.sub_d(x_low, t_low), s.sub_d(x_high, t_high))
+    }
+    #[inline(always)]
+    fn loss<S: Simd>(self, s: S, (a, b): (S::D, S::D)) -> (S::D, S::D) {
         (s.mul_d(a, a), s.mul_d(b, b))
     }
     #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, x: S::F, t: S::F, scale: f64) -> S::F {
-        let (a, b) = difference(s, x, t);
+    fn gradient<S: Simd>(self, s: S, (a, b): (S::D, S::D), scale: f64) -> S::F {
         let c = s.splat_d(2.0 * scale);
         s.narrow(s.mul_d(a, c), s.mul_d(b, c))
     }
 }
 
-/// x − t in f64.
-#[inline(always)]
-fn difference<S: Simd>(s: S, x: S::F, t: S::F) -> (S::D, S::D) {
-    let ((x_low, x_high), (t_low, t_high)) = (s.widen(x), s.widen(t));
-    (s.sub_d(x_low, t_low), s.sub_d(x_high, t_high))
-}
-
+/// x, e = exp(−|x|), and the weight w of |x| in the loss: 1 − t for x ≥ 0, else t.
 #[derive(Clone, Copy)]
 struct Bce;
 
-/// exp(−|x|), and the weight of |x| in the loss: 1 − t for x ≥ 0, else t.
-#[inline(always)]
-fn parts<S: Simd>(s: S, x: S::F, t: S::F) -> (S::F, S::F) {
-    let e = vecmath::exp(s, s.neg(s.abs(x)));
-    (e, s.select(s.ge(x, s.zero()), s.sub(s.splat(1.0), t), t))
-}
-
 impl Point for Bce {
+    type Parts<S: Simd> = [S::F; 3];
+
     #[inline(always)]
-    fn loss<S: Simd>(self, s: S, x: S::F, t: S::F) -> (S::D, S::D) {
-        let (e, w) = parts(s, x, t);
+    fn parts<S: Simd>(self, s: S, x: S::F, t: S::F) -> [S::F; 3] {
+        let e = vecmath::exp(s, s.neg(s.abs(x)));
+        [x, e, s.select(s.ge(x, s.zero()), s.sub(s.splat(1.0), t), t)]
+    }
+    #[inline(always)]
+    fn loss<S: Simd>(self, s: S, [x, e, w]: [S::F; 3]) -> (S::D, S::D) {
         // An infinite logit on the right side costs nothing.
         let linear = s.select(s.eq(w, s.zero()), s.zero(), s.mul(s.abs(x), w));
         let ((a, b), (c, d)) = (s.widen(linear), s.widen(vecmath::log1p(s, e)));
         (s.add_d(a, c), s.add_d(b, d))
     }
     #[inline(always)]
-    fn gradient<S: Simd>(self, s: S, x: S::F, t: S::F, scale: f64) -> S::F {
-        let (e, w) = parts(s, x, t);
+    fn gradient<S: Simd>(self, s: S, [x, e, w]: [S::F; 3], scale: f64) -> S::F {
         let q = s.div(e, s.add(s.splat(1.0), e));
         let d = s.sub(w, q);
         let signed = s.select(s.ge(x, s.zero()), d, s.neg(d));

@@ -1,0 +1,104 @@
+//! The random words behind every random tensor: a counter-based generator, so that word i depends on (seed, stream, i) alone.
+//!
+//! Word i is the i-th 32-bit output of ChaCha with 8 rounds (Bernstein 2008), under the key that holds `seed` as 8
+//! little-endian bytes followed by 24 zeros, with `stream` as its 64-bit nonce and a 64-bit block counter. Sixteen
+//! blocks are computed at once, one in each lane.
+
+use crate::simd::{LANES, Simd};
+
+/// Words handed out at a time: sixteen blocks of sixteen.
+pub(crate) const WORDS: usize = LANES * LANES;
+
+/// The words of one tensor, from some position on.
+pub(crate) struct Words {
+    seed: u64,
+    stream: u64,
+    block: u64,
+}
+
+impl Words {
+    /// # Panics
+    /// Unless `position` is a multiple of [`WORDS`].
+    pub(crate) fn new(seed: u64, stream: u64, position: usize) -> Words {
+        assert!(position.is_multiple_of(WORDS));
+        Words { seed, stream, block: (position / LANES) as u64 }
+    }
+
+    /// The next [`WORDS`] words, in order.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "map and zip hide intrinsics in closures, see below")]
+    pub(crate) fn next<S: Simd>(&mut self, s: S) -> [S::I; LANES] {
+        let halves = |x: u64| [x as i32, (x >> 32) as i32];
+        let ([seed_low, seed_high], [stream_low, stream_high]) = (halves(self.seed), halves(self.stream));
+        let [block_low, block_high] = halves(self.block);
+        // The block is a multiple of 16, so that its lanes never carry into the high half.
+        self.block += LANES as u64;
+        let words = [
+            // "expand 32-byte k"
+            0x6170_7865,
+            0x3320_646e,
+            0x7962_2d32,
+            0x6b20_6574,
+            seed_low,
+            seed_high,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            block_low,
+            block_high,
+            stream_low,
+            stream_high,
+        ];
+        // Loops, not map or from_fn: closures handed to those are compiled apart, without the vector instructions.
+        let mut start = [s.splat_i(0); LANES];
+        for i in 0..LANES {
+            start[i] = s.splat_i(words[i]);
+        }
+        start[12] = s.add_i(start[12], s.from_array_i([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]));
+        let mut x = start;
+        // Indices are literals, so that the state lives in registers.
+        for _ in 0..4 {
+            quarter_round::<S, 0, 4, 8, 12>(s, &mut x);
+            quarter_round::<S, 1, 5, 9, 13>(s, &mut x);
+            quarter_round::<S, 2, 6, 10, 14>(s, &mut x);
+            quarter_round::<S, 3, 7, 11, 15>(s, &mut x);
+            quarter_round::<S, 0, 5, 10, 15>(s, &mut x);
+            quarter_round::<S, 1, 6, 11, 12>(s, &mut x);
+            quarter_round::<S, 2, 7, 8, 13>(s, &mut x);
+            quarter_round::<S, 3, 4, 9, 14>(s, &mut x);
+        }
+        let mut words = [s.zero(); LANES];
+        for i in 0..LANES {
+            words[i] = s.from_bits(s.add_i(x[i], start[i]));
+        }
+        let blocks = s.transpose(words);
+        for i in 0..LANES {
+            x[i] = s.bits(blocks[i]);
+        }
+        x
+    }
+}
+
+#[inline(always)]
+fn quarter_round<S: Simd, const A: usize, const B: usize, const C: usize, const D: usize>(s: S, x: &mut [S::I; LANES]) {
+    let [mut a, mut b, mut c, mut d] = [x[A], x[B], x[C], x[D]];
+    a = s.add_i(a, b);
+    d = xor_rotate::<S, 16, 16>(s, d, a);
+    c = s.add_i(c, d);
+    b = xor_rotate::<S, 12, 20>(s, b, c);
+    a = s.add_i(a, b);
+    d = xor_rotate::<S, 8, 24>(s, d, a);
+    c = s.add_i(c, d);
+    b = xor_rotate::<S, 7, 25>(s, b, c);
+    (x[A], x[B], x[C], x[D]) = (a, b, c, d);
+}
+
+/// a ⊕ b, rotated left by `L` = 32 − `R`.
+#[inline(always)]
+fn xor_rotate<S: Simd, const L: i32, const R: i32>(s: S, a: S::I, b: S::I) -> S::I {
+    let x = s.bits(s.xor(s.from_bits(a), s.from_bits(b)));
+    s.or_i(s.shl_i::<L>(x), s.shr_i::<R>(x))
+}
