@@ -1,4 +1,4 @@
-//! The random words behind every random tensor: a counter-based generator, so that word i depends on (seed, stream, i) alone.
+//! The words behind every random tensor: a counter-based generator, so that word i depends on (seed, stream, i) alone.
 //!
 //! Word i is the i-th 32-bit output of ChaCha with 8 rounds (Bernstein 2008), under the key that holds `seed` as 8
 //! little-endian bytes followed by 24 zeros, with `stream` as its 64-bit nonce and a 64-bit block counter. Sixteen
@@ -101,4 +101,30 @@ fn quarter_round<S: Simd, const A: usize, const B: usize, const C: usize, const 
 fn xor_rotate<S: Simd, const L: i32, const R: i32>(s: S, a: S::I, b: S::I) -> S::I {
     let x = s.bits(s.xor(s.from_bits(a), s.from_bits(b)));
     s.or_i(s.shl_i::<L>(x), s.shr_i::<R>(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Scalar;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+    #[test]
+    fn words_are_chacha8s_wherever_they_start() {
+        for position in [0, WORDS, (1 << 36) - WORDS, 1 << 36, 1 << 50] {
+            let (seed, stream) = (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&u64::to_le_bytes(seed));
+            let mut rng = ChaCha8Rng::from_seed(key);
+            rng.set_stream(stream);
+            rng.set_word_pos(position as u128);
+            let mut words = Words::new(seed, stream, position);
+            for _ in 0..3 {
+                for word in words.next(Scalar).concat() {
+                    assert_eq!(word as u32, rng.next_u32());
+                }
+            }
+        }
+    }
 }
