@@ -103,7 +103,7 @@ fn xor_rotate<S: Simd, const L: i32, const R: i32>(s: S, a: S::I, b: S::I) -> S:
     s.or_i(s.shl_i::<L>(x), s.shr_i::<R>(x))
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::*;
     use crate::simd::Scalar;
