@@ -2,7 +2,15 @@
 //!
 //! One test in a binary of its own, so that no other thread allocates meanwhile.
 
+use evenkeel::activation::{Activation, activation_backward_f32, activation_forward_f32};
+use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
+use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
+use evenkeel::loss::{cross_entropy_f32, mse_f32};
 use evenkeel::matmul::{Transpose, matmul_f32};
+use evenkeel::optim::{
+    AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
+};
+use evenkeel::softmax::{log_softmax_forward_f32, softmax_backward_f32, softmax_forward_f32};
 use evenkeel::{Context, Isa};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +64,7 @@ fn one_thread_allocates_nothing() {
                 failures.push(format!("{name} on {}: {n} allocations", isa.name()));
             }
         };
-        matmul(&ctx, &mut check);
+        every_family(&ctx, &mut check);
     }
     assert!(failures.is_empty(), "{failures:#?}");
 }
@@ -68,10 +76,87 @@ fn threads_cost_a_few_small_blocks() {
         let n = second_call(f);
         assert!(n <= 8, "{name}: {n} allocations");
     };
-    matmul(&ctx, &mut check);
+    every_family(&ctx, &mut check);
 }
 
 type Check<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut());
+
+fn every_family(ctx: &Context, check: Check<'_>) {
+    matmul(ctx, check);
+    linear(ctx, check);
+    rows(ctx, check);
+    tensors(ctx, check);
+}
+
+fn linear(ctx: &Context, check: Check<'_>) {
+    for (batch, input, out) in [(3, 40, 50), (64, 128, 100), (600, 60, 70)] {
+        let (x, w, bias) = (vec![0.5; batch * input], vec![0.1; input * out], vec![0.2; out]);
+        let (mut z, mut y, mut dx) = (vec![0.0; batch * out], vec![0.0; batch * out], vec![0.0; batch * input]);
+        let (mut dw, mut dbias, mut sum) = (vec![0.0; input * out], vec![0.0; out], 0.0);
+        check("linear_forward_f32", &mut || {
+            let (z, y) = (Some(&mut z[..]), &mut y[..]);
+            linear_forward_f32(ctx, Activation::Gelu, 0.0, batch, input, out, &x, &w, Some(&bias), z, y).unwrap();
+        });
+        check("linear_backward_input_f32", &mut || {
+            let dx = &mut dx[..];
+            linear_backward_input_f32(ctx, Activation::Tanh, 0.0, batch, input, out, &y, &w, Some(&x), dx).unwrap();
+        });
+        check("linear_backward_weight_f32", &mut || {
+            let (dbias, sum) = (Some(&mut dbias[..]), Some(&mut sum));
+            linear_backward_weight_f32(ctx, batch, input, out, &y, &x, true, &mut dw, dbias, sum).unwrap();
+        });
+    }
+}
+
+/// Families that work row by row or element by element.
+fn rows(ctx: &Context, check: Check<'_>) {
+    for (rows, cols) in [(3, 10), (200, 300), (2, 70_000)] {
+        let n = rows * cols;
+        let (x, mut y, mut dx) = (vec![0.5; n], vec![0.25; n], vec![0.0; n]);
+        let targets = vec![1i64; rows];
+        let (mut losses, mut mean) = (vec![0.0; rows], 0.0);
+        check("activation_forward_f32", &mut || {
+            activation_forward_f32(ctx, Activation::Mish, 0.0, &x, &mut y).unwrap();
+        });
+        check("activation_backward_f32", &mut || {
+            activation_backward_f32(ctx, Activation::Mish, 0.0, &x, &y, &mut dx).unwrap();
+        });
+        check("softmax_forward_f32", &mut || softmax_forward_f32(ctx, rows, cols, &x, &mut y).unwrap());
+        check("softmax_backward_f32", &mut || softmax_backward_f32(ctx, rows, cols, &y, &x, &mut dx).unwrap());
+        check("log_softmax_forward_f32", &mut || log_softmax_forward_f32(ctx, rows, cols, &x, &mut dx).unwrap());
+        check("cross_entropy_f32", &mut || {
+            let (losses, mean) = (Some(&mut losses[..]), Some(&mut mean));
+            cross_entropy_f32(ctx, 0.1, -1, 1.0, rows, cols, &x, &targets, losses, mean, Some(&mut dx)).unwrap();
+        });
+        check("mse_f32", &mut || mse_f32(ctx, 1.0, &x, &y, Some(&mut mean), Some(&mut dx)).unwrap());
+        check("init_normal_f32", &mut || init_normal_f32(ctx, 1, 2, 0.0, 1.0, &mut dx).unwrap());
+        check("init_he_f32", &mut || init_he_f32(ctx, 1, 2, Distribution::Uniform, 0.0, cols, &mut dx).unwrap());
+    }
+}
+
+fn tensors(ctx: &Context, check: Check<'_>) {
+    let sizes = [0, 1, 7, 100_000, 33];
+    let make = |v: f32| sizes.map(|n| vec![v; n]);
+    let (mut params, mut grads, mut m, mut v) = (make(1.0), make(0.1), make(0.0), make(0.0));
+    let clip = ClipOptions { mode: ClipMode::GlobalNorm, threshold: 1.0, ..ClipOptions::default() };
+    check("grad_norm_f32", &mut || {
+        grad_norm_f32(ctx, &grads.each_ref().map(|g| &g[..]), None).unwrap();
+    });
+    check("clip_by_norm_f32", &mut || {
+        clip_by_norm_f32(ctx, 1.0, &mut grads.each_mut().map(|g| &mut g[..])).unwrap();
+    });
+    check("clip_adam_f32", &mut || {
+        let (p, m, v) = (params.each_mut(), m.each_mut(), v.each_mut());
+        let (mut p, mut m, mut v) = (p.map(|p| &mut p[..]), m.map(|m| &mut m[..]), v.map(|v| &mut v[..]));
+        let g = grads.each_ref().map(|g| &g[..]);
+        clip_adam_f32(ctx, &clip, &AdamOptions::default(), &mut p, &g, &mut m, &mut v).unwrap();
+    });
+    check("clip_sgd_f32", &mut || {
+        let sgd = SgdOptions { momentum: 0.9, ..SgdOptions::default() };
+        let (mut p, mut m) = (params.each_mut().map(|p| &mut p[..]), m.each_mut().map(|m| &mut m[..]));
+        clip_sgd_f32(ctx, &clip, &sgd, &mut p, &grads.each_ref().map(|g| &g[..]), Some(&mut m)).unwrap();
+    });
+}
 
 fn matmul(ctx: &Context, check: Check<'_>) {
     for (ta, tb) in [(Transpose::No, Transpose::No), (Transpose::No, Transpose::Yes), (Transpose::Yes, Transpose::No)] {
