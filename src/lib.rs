@@ -8,6 +8,8 @@ pub mod simd;
 pub mod activation;
 pub mod context;
 mod elementwise;
+#[cfg(feature = "capi")]
+mod ffi;
 mod fpenv;
 pub mod matmul;
 pub mod optim;

@@ -1,0 +1,295 @@
+//! Pointers from C: every check on them, and the only place where they become slices.
+
+use crate::error::{Error, Result, product};
+use std::ops::Deref;
+
+/// Where an argument lies and what it holds, without its type.
+pub(super) struct Span {
+    pub(super) name: &'static str,
+    address: usize,
+    element: Element,
+    dims: [usize; 4],
+    /// Name and value of the leading dimension, and the name of the row's length.
+    leading: Option<(&'static str, usize, &'static str)>,
+    optional: bool,
+    output: bool,
+    /// Inputs that this output may equal exactly.
+    may_be: &'static [&'static str],
+}
+
+#[derive(Clone, Copy)]
+struct Element {
+    size: usize,
+    align: usize,
+}
+
+impl Span {
+    fn new<T>(name: &'static str, address: usize, dims: &[usize], output: bool) -> Span {
+        let mut padded = [1; 4];
+        padded[4 - dims.len()..].copy_from_slice(dims);
+        let element = Element { size: size_of::<T>(), align: align_of::<T>() };
+        Span { name, address, element, dims: padded, leading: None, optional: false, output, may_be: &[] }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.dims.contains(&0)
+    }
+
+    /// NULL and allowed to be: nothing else is asked of it.
+    fn absent(&self) -> bool {
+        self.address == 0
+    }
+
+    /// Elements from the first to the last, or the error of a product that overflows.
+    fn checked_len(&self, function: &'static str) -> Result<usize> {
+        if self.is_empty() {
+            return Ok(0);
+        }
+        let used = product(function, self.name, self.shape())?;
+        let Some((_, ld, _)) = self.leading else { return Ok(used) };
+        let [.., rows, cols] = self.dims;
+        // A leading dimension below the row length is the next check's error.
+        product(function, self.name, &[rows, ld.max(cols)])?;
+        Ok((rows - 1) * ld.max(cols) + cols)
+    }
+
+    fn shape(&self) -> &[usize] {
+        let first = self.dims.iter().position(|&d| d != 1).unwrap_or(3);
+        &self.dims[first..]
+    }
+
+    /// Once checked.
+    fn len(&self) -> usize {
+        let [.., rows, cols] = self.dims;
+        match self.leading {
+            _ if self.is_empty() => 0,
+            Some((_, ld, _)) => (rows - 1) * ld + cols,
+            None => self.dims.iter().product(),
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.address.saturating_add(self.len() * self.element.size)
+    }
+
+    fn overlaps(&self, other: &Span) -> bool {
+        let both = self.len() != 0 && other.len() != 0 && !self.absent() && !other.absent();
+        both && self.address < other.end() && other.address < self.end()
+    }
+
+    /// Whether both are the same memory exactly.
+    pub(super) fn is(&self, other: &Span) -> bool {
+        self.address == other.address && self.len() == other.len()
+    }
+
+    fn allows(&self, other: &Span) -> bool {
+        self.may_be.contains(&other.name) && self.is(other)
+    }
+}
+
+/// Every check on pointers, in this order for all arguments: NULL, sizes, leading dimensions, alignment, overlap.
+pub(super) fn check(function: &'static str, spans: &[&Span]) -> Result {
+    for s in spans {
+        if s.address == 0 && !s.optional && !s.is_empty() {
+            return Err(Error::null_pointer(function, format!("{} is NULL", s.name)));
+        }
+    }
+    for s in spans {
+        s.checked_len(function)?;
+    }
+    for s in spans {
+        let [.., cols] = s.dims;
+        if let Some((ld_name, ld, dim)) = s.leading
+            && ld < cols
+        {
+            let detail = format!("{ld_name} is {ld} but rows of {} hold {dim} = {cols} elements", s.name);
+            return Err(Error::invalid_size(function, detail));
+        }
+    }
+    for s in spans {
+        check_alignment(function, s.name, s.address, s.element.align)?;
+    }
+    for (i, a) in spans.iter().enumerate() {
+        for b in &spans[i + 1..] {
+            // The output first: it is the argument at fault.
+            let (output, other) = if b.output { (b, a) } else { (a, b) };
+            if output.output && output.overlaps(other) && !output.allows(other) {
+                return Err(Error::overlap(function, format!("{} overlaps {}", output.name, other.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Pointers need the alignment of their element and no more.
+pub(super) fn check_alignment(function: &'static str, name: &str, address: usize, align: usize) -> Result {
+    if address.is_multiple_of(align) {
+        return Ok(());
+    }
+    let detail = format!("{name} is at address {address:#x}, which is not aligned to {align} bytes");
+    Err(Error::invalid_argument(function, detail))
+}
+
+/// A `const T *` of C.
+pub(super) struct In<T> {
+    span: Span,
+    ptr: *const T,
+}
+
+/// A `T *` of C that is written.
+pub(super) struct Out<T> {
+    span: Span,
+    ptr: *mut T,
+}
+
+macro_rules! builders {
+    ($($name:ident)*) => {$(
+        impl<T> $name<T> {
+            /// The leading dimension: its name and value, and what the row's length is called.
+            pub(super) fn leading(mut self, name: &'static str, value: usize, row: &'static str) -> Self {
+                self.span.leading = Some((name, value, row));
+                self
+            }
+
+            /// NULL means that it is not given.
+            pub(super) fn optional(mut self) -> Self {
+                self.span.optional = true;
+                self
+            }
+        }
+
+        impl<T> Deref for $name<T> {
+            type Target = Span;
+            fn deref(&self) -> &Span {
+                &self.span
+            }
+        }
+    )*};
+}
+builders! { In Out }
+
+impl<T> In<T> {
+    pub(super) fn new(name: &'static str, ptr: *const T, dims: &[usize]) -> In<T> {
+        In { span: Span::new::<T>(name, ptr.addr(), dims, false), ptr }
+    }
+
+    /// # Safety
+    /// [`check`] passed with this argument, and the caller of the C function keeps its promise that as many elements
+    /// are readable and nobody writes them until it returns.
+    pub(super) unsafe fn slice<'a>(&self) -> &'a [T] {
+        if self.len() == 0 {
+            return &[];
+        }
+        // SAFETY: not NULL, aligned, and the length in bytes fits isize (check); readable (caller).
+        unsafe { std::slice::from_raw_parts(self.ptr, self.len()) }
+    }
+
+    /// None where an optional argument is NULL.
+    ///
+    /// # Safety
+    /// As for [`In::slice`].
+    pub(super) unsafe fn option<'a>(&self) -> Option<&'a [T]> {
+        // SAFETY: the caller's promise.
+        (!self.absent()).then(|| unsafe { self.slice() })
+    }
+}
+
+impl<T> Out<T> {
+    pub(super) fn new(name: &'static str, ptr: *mut T, dims: &[usize]) -> Out<T> {
+        Out { span: Span::new::<T>(name, ptr.addr(), dims, true), ptr }
+    }
+
+    /// The inputs that it may equal exactly; the function then works in place.
+    pub(super) fn may_be(mut self, inputs: &'static [&'static str]) -> Self {
+        self.span.may_be = inputs;
+        self
+    }
+
+    /// # Safety
+    /// [`check`] passed with this argument; no slice of an input that it [`Span::is`] is alive; and the caller of the C
+    /// function keeps its promise that as many initialised elements are writable, and used by nobody else until it
+    /// returns.
+    pub(super) unsafe fn slice<'a>(&self) -> &'a mut [T] {
+        if self.len() == 0 {
+            return &mut [];
+        }
+        // SAFETY: not NULL, aligned, the length in bytes fits isize, and it overlaps no other slice (check); writable
+        // (caller).
+        unsafe { std::slice::from_raw_parts_mut(self.ptr, self.len()) }
+    }
+
+    /// None where an optional argument is NULL.
+    ///
+    /// # Safety
+    /// As for [`Out::slice`].
+    pub(super) unsafe fn option<'a>(&self) -> Option<&'a mut [T]> {
+        // SAFETY: the caller's promise.
+        (!self.absent()).then(|| unsafe { self.slice() })
+    }
+
+    /// One value. None where an optional argument is NULL.
+    ///
+    /// # Safety
+    /// As for [`Out::slice`].
+    pub(super) unsafe fn value<'a>(&self) -> Option<&'a mut T> {
+        // SAFETY: the caller's promise.
+        unsafe { self.slice() }.first_mut().filter(|_| !self.absent())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const F: &str = "f";
+
+    fn message(spans: &[&Span]) -> String {
+        check(F, spans).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_checks_come_in_order_and_name_the_numbers() {
+        let mut data = [0f32; 32];
+        let p = data.as_mut_ptr();
+        let odd = p.wrapping_byte_add(1);
+        let null = std::ptr::null_mut::<f32>();
+        let huge = usize::MAX / 2;
+        let over = In::new("a", odd, &[huge, 3]);
+        let thin = In::new("b", odd, &[3, 5]).leading("ldb", 3, "n");
+        let bent = In::new("c", odd, &[4]);
+        let good = In::new("x", p.cast_const(), &[2, 4]);
+        let y = Out::new("y", p.wrapping_add(7), &[4]);
+        assert_eq!(message(&[&y, &bent, &thin, &over, &Out::new("z", null, &[4])]), "f: z is NULL");
+        assert_eq!(
+            message(&[&y, &bent, &thin, &over]),
+            format!("f: a has [{huge}, 3] elements, more than this machine can address")
+        );
+        assert_eq!(message(&[&y, &bent, &thin]), "f: ldb is 3 but rows of b hold n = 5 elements");
+        assert!(message(&[&y, &good, &bent]).ends_with("is not aligned to 4 bytes"));
+        assert_eq!(message(&[&y, &good]), "f: y overlaps x");
+        assert_eq!(message(&[&good, &y]), "f: y overlaps x");
+    }
+
+    #[test]
+    fn what_may_alias_and_what_may_be_null() {
+        let mut data = [0f32; 32];
+        let p = data.as_mut_ptr();
+        let null = std::ptr::null_mut::<f32>();
+        let x = In::new("x", p.cast_const(), &[8]);
+        let ok = |spans: &[&Span]| assert_eq!(check(F, spans), Ok(()));
+        ok(&[&x, &In::new("b", p.wrapping_add(3).cast_const(), &[8])]);
+        ok(&[&x, &Out::new("y", p.wrapping_add(8), &[8])]);
+        ok(&[&x, &Out::new("y", p, &[8]).may_be(&["x"])]);
+        ok(&[&x, &Out::new("y", p.wrapping_add(3), &[2, 0])]);
+        ok(&[&Out::new("y", null, &[0, usize::MAX, usize::MAX]), &In::new("b", null, &[3]).optional()]);
+        for y in [
+            Out::new("y", p, &[8]),
+            Out::new("y", p, &[7]).may_be(&["x"]),
+            Out::new("y", p.wrapping_add(1), &[8]).may_be(&["x"]),
+            Out::new("y", p, &[8]).may_be(&["dy"]),
+        ] {
+            assert_eq!(message(&[&x, &y]), "f: y overlaps x");
+        }
+        assert_eq!(message(&[&Out::new("u", p, &[8]), &Out::new("v", p, &[8])]), "f: v overlaps u");
+    }
+}

@@ -1,0 +1,39 @@
+//! Programs in C and C++.
+
+use crate::build::{Link, compile, root};
+use crate::header::declared;
+
+/// A program's source in a temporary file.
+fn source(dir: &tempfile::TempDir, name: &str, text: &str) -> std::path::PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).expect("the source can be written");
+    path
+}
+
+#[test]
+fn every_declared_function_has_an_address_in_both_libraries() {
+    let names = declared();
+    assert!(names.len() > 10);
+    let table: String = names.iter().map(|n| format!("    (function){n},\n")).collect();
+    let text = format!(
+        "#include \"evenkeel.h\"\n#include <stdio.h>\ntypedef void (*function)(void);\n\
+         static const function table[] = {{\n{table}}};\n\
+         int main(void) {{\n    size_t n = 0;\n    size_t i;\n    for (i = 0; i < sizeof table / sizeof table[0]; i++) n += table[i] != 0;\n    printf(\"%d\\n\", (int)n);\n    return 0;\n}}\n"
+    );
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for name in ["addresses.c", "addresses.cpp"] {
+        for link in [Link::Shared, Link::Static] {
+            let out = compile(&source(&dir, name, &text), link).run(&[], &[]);
+            assert_eq!(out.trim(), names.len().to_string(), "{name} {link:?}");
+        }
+    }
+}
+
+#[test]
+fn context_and_version() {
+    let program = compile(&root().join("tests/c_api/context.c"), Link::Shared);
+    program.run(&[], &[]);
+    program.run(&["malformed"], &[("EK_ISA", "mmx")]);
+    program.run(&["malformed"], &[("EK_NUM_THREADS", "many")]);
+    assert_eq!(program.run(&["print"], &[("EK_ISA", "scalar"), ("EK_NUM_THREADS", "3")]), "scalar 3\n");
+}
