@@ -259,12 +259,22 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn transpose(self, rows: [[__m256; 2]; 16]) -> [[__m256; 2]; 16] {
-        let block = |i: usize, j: usize| std::array::from_fn(|r| rows[8 * i + r][j]);
-        // SAFETY: the token proves AVX2.
-        let (a, b, c, d) = unsafe {
-            (transpose8(block(0, 0)), transpose8(block(0, 1)), transpose8(block(1, 0)), transpose8(block(1, 1)))
-        };
-        std::array::from_fn(|i| if i < 8 { [a[i], c[i]] } else { [b[i - 8], d[i - 8]] })
+        // Plain loops: closures handed to array functions may be compiled outside the entry.
+        let mut out = rows;
+        for i in 0..2 {
+            for j in 0..2 {
+                let mut block = [rows[0][0]; 8];
+                for r in 0..8 {
+                    block[r] = rows[8 * i + r][j];
+                }
+                // SAFETY: the token proves AVX2.
+                let block = unsafe { transpose8(block) };
+                for r in 0..8 {
+                    out[8 * j + r][i] = block[r];
+                }
+            }
+        }
+        out
     }
 }
 
