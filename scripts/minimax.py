@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""The polynomials of src/vecmath/tables.rs: `python3 scripts/minimax.py | rustfmt --edition 2024 > src/vecmath/tables.rs`.
+"""The polynomials of src/vecmath/tables.rs, from the repository's root:
 
-Needs mpmath only, and is deterministic. Each polynomial is fitted by Lawson's iteration to nearly the smallest largest weighted
-error, its lowest coefficient is rounded to f32, and the others are fitted again with that one fixed, until all are
-rounded. The error printed beside a table is that of the rounded polynomial, relative to the function that it serves.
+    python3 scripts/minimax.py | rustfmt --edition 2024 > src/vecmath/tables.rs
+
+Needs mpmath only, and is deterministic. Each polynomial is fitted by Lawson's iteration to nearly the smallest largest
+weighted error, its lowest coefficient is rounded to f32, and the others are fitted again with that one fixed, until all
+are rounded. The error printed beside a table is that of the rounded polynomial, relative to the function it serves.
 """
 import struct
-from mpmath import mp, mpf, cos, erfc, exp, log, log1p, lu_solve, matrix, pi, quad, sqrt
+from mpmath import mp, mpf, cos, erfc, exp, log, log1p, lu_solve, matrix, pi, sqrt
 
 mp.prec = 300
 GRID = 160
@@ -118,7 +120,8 @@ def series(f, small, limit):
 
 
 if __name__ == "__main__":
-    print("//! Constants and polynomials, lowest coefficient first. Made by `scripts/minimax.py`, which says how; do not edit.")
+    print("//! Constants and polynomials, lowest coefficient first.")
+    print("//! Made by `scripts/minimax.py`, which says how; do not edit.")
     print("#![allow(clippy::excessive_precision, clippy::approx_constant, clippy::unreadable_literal)]")
     tiny = mpf(2) ** -60
     ln2 = log(2)

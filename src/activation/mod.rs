@@ -37,8 +37,8 @@ use smooth::{Celu, Elu, Gelu, GeluTanh, LogSigmoid, Mish, Selu, Sigmoid, Silu, S
 /// | `HardTanh` | z cut off at ±1 | 1 for \|z\| < 1, else 0 |
 /// | `LogSigmoid` | −log(1 + e⁻ᶻ) | σ(−z) |
 ///
-/// p is `act_param`. Beside its zero a derivative that crosses zero (`Gelu`, `GeluTanh`, `Silu`, `Mish`) has an absolute
-/// error of at most 2⁻²⁵ instead of a relative one.
+/// p is `act_param`. Within 0.05 of its zero a derivative that crosses zero (`Gelu`, `GeluTanh`, `Silu`, `Mish`) may
+/// leave 1 ULP, and is then within 2⁻²⁵ of the exact value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum Activation {
@@ -263,7 +263,7 @@ pub fn activation_forward_in_place_f32(ctx: &Context, act: Activation, act_param
 /// d = φ'(z), element by element, d as long as z.
 ///
 /// Formula: the table of [`Activation`]; whitepaper §5. Aliasing: [`activation_derivative_in_place_f32`] writes over z.
-/// Accuracy: within 1 ULP, saturated and subnormal results included, or 2⁻²⁵ absolute beside a zero of φ'. Threads:
+/// Accuracy: within 1 ULP, saturated and subnormal results included, or 2⁻²⁵ absolute within 0.05 of a zero of φ'. Threads:
 /// the same bits for any number. Errors: as [`activation_forward_f32`].
 pub fn activation_derivative_f32(ctx: &Context, act: Activation, act_param: f32, z: &[f32], d: &mut [f32]) -> Result {
     let function = "activation_derivative_f32";

@@ -1,4 +1,5 @@
-//! Constants and polynomials, lowest coefficient first. Made by `scripts/minimax.py`, which says how; do not edit.
+//! Constants and polynomials, lowest coefficient first.
+//! Made by `scripts/minimax.py`, which says how; do not edit.
 #![allow(clippy::excessive_precision, clippy::approx_constant, clippy::unreadable_literal)]
 
 /// ln 2, the high part in 15 bits so that its product with an exponent is exact: the low part is the rest.
