@@ -47,12 +47,12 @@ constructors! {
     invalid_argument InvalidArgument
     invalid_size InvalidSize
     unsupported Unsupported
-    internal Internal
 }
 #[cfg(feature = "capi")]
 constructors! {
     null_pointer NullPointer
     overlap Overlap
+    internal Internal
 }
 
 /// The length of a tensor, or an error that names its dimensions.

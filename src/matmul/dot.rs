@@ -65,7 +65,7 @@ impl<E: Epilogue> Kernel for Piece<'_, '_, E> {
         // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands.
         macro_rules! groups {
             ($few:literal: $($group:literal)*) => {{$(
-                while j + $group <= self.rows.end {
+                while self.rows.end - j >= $group {
                     // SAFETY: rows j to j + group of w exist (loop bound), and few rows of x (match).
                     s.outline(Group::<_, $few, $group> { dots: d, row: j });
                     j += $group;

@@ -34,6 +34,7 @@ pub const LANES: usize = 16;
 /// twice.
 ///
 /// [`fma`]: Simd::fma
+#[allow(clippy::wrong_self_convention, reason = "every operation is a method of the token")]
 pub trait Simd: Copy + Send + Sync + 'static {
     /// The instruction set that this token stands for.
     const ISA: Isa;
