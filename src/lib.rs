@@ -12,6 +12,7 @@ mod elementwise;
 mod ffi;
 mod fpenv;
 pub mod matmul;
+pub mod monitor;
 pub mod optim;
 mod parallel;
 mod random;

@@ -10,12 +10,16 @@
 
 mod adam;
 pub(crate) mod lists;
+mod loss_scale;
 mod norm;
+mod schedule;
 mod sgd;
 mod step;
 
 pub use adam::{AdamOptions, SecondMoment, clip_adam_f32};
+pub use loss_scale::{LossScaler, loss_scaler_update};
 pub use norm::{clip_by_norm_f32, clip_by_value_f32, grad_norm_f32, unscale_f32};
+pub use schedule::{Schedule, ScheduleKind, schedule_lr};
 pub use sgd::{SgdOptions, clip_sgd_f32};
 pub use step::{ClipMode, ClipOptions, Nonfinite, StepReport};
 
