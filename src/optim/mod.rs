@@ -8,17 +8,23 @@
 //! Results are the same bits for any number of threads and on every instruction set with FMA. Update rules are those
 //! of PyTorch, restated with the formula at each function.
 
+mod adagrad;
 mod adam;
+mod lion;
 pub(crate) mod lists;
 mod loss_scale;
 mod norm;
+mod rmsprop;
 mod schedule;
 mod sgd;
 mod step;
 
+pub use adagrad::{AdagradOptions, clip_adagrad_f32};
 pub use adam::{AdamOptions, SecondMoment, clip_adam_f32};
+pub use lion::{LionOptions, clip_lion_f32};
 pub use loss_scale::{LossScaler, loss_scaler_update};
 pub use norm::{clip_by_norm_f32, clip_by_value_f32, grad_norm_f32, unscale_f32};
+pub use rmsprop::{RmspropOptions, clip_rmsprop_f32};
 pub use schedule::{Schedule, ScheduleKind, schedule_lr};
 pub use sgd::{SgdOptions, clip_sgd_f32};
 pub use step::{ClipMode, ClipOptions, Nonfinite, StepReport};

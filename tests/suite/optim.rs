@@ -2,8 +2,9 @@
 
 use crate::common::{Rng, assert_close, assert_same_bits, context, exact_contexts, isas, same_bits, specification};
 use evenkeel::optim::{
-    AdamOptions, ClipMode, ClipOptions, Nonfinite, SecondMoment, SgdOptions, StepReport, clip_adam_f32,
-    clip_by_norm_f32, clip_by_value_f32, clip_sgd_f32, grad_norm_f32, unscale_f32,
+    AdagradOptions, AdamOptions, ClipMode, ClipOptions, LionOptions, Nonfinite, RmspropOptions, SecondMoment,
+    SgdOptions, StepReport, clip_adagrad_f32, clip_adam_f32, clip_by_norm_f32, clip_by_value_f32, clip_lion_f32,
+    clip_rmsprop_f32, clip_sgd_f32, grad_norm_f32, unscale_f32,
 };
 use evenkeel::{Context, Error};
 
@@ -168,6 +169,7 @@ struct Truth {
     w: f64,
     a: f64,
     b: f64,
+    c: f64,
 }
 
 fn sgd_truth(o: &SgdOptions, t: &mut Truth, g: f64) {
@@ -194,14 +196,14 @@ fn adam_truth(o: &AdamOptions, t: &mut Truth, g: f64) {
 fn follow(
     what: &str,
     tolerance: f64,
-    mut step: impl FnMut(&Context, u64, &mut Tensors, &Tensors, &mut Tensors, &mut Tensors),
+    mut step: impl FnMut(&Context, u64, &mut Tensors, &Tensors, [&mut Tensors; 3]),
     truth: impl Fn(u64, &mut Truth, f64),
 ) {
     let sizes = [5, 0, 40];
     for ctx in isas().map(|isa| context(isa, 1)) {
         let mut rng = Rng::new(4);
         let mut w = tensors(&sizes, || rng.normal());
-        let (mut a, mut b) = (tensors(&sizes, || 0.0), tensors(&sizes, || 0.0));
+        let [mut a, mut b, mut c] = [0; 3].map(|_| tensors(&sizes, || 0.0));
         let mut truths: Vec<Truth> = flat(&w).iter().map(|&w| Truth { w: w as f64, ..Truth::default() }).collect();
         let means: Vec<f32> = rng.vec(45, |r| r.normal());
         for t in 1..=100 {
@@ -210,7 +212,7 @@ fn follow(
                 i += 1;
                 means[i - 1] + rng.normal()
             });
-            step(&ctx, t, &mut w, &g, &mut a, &mut b);
+            step(&ctx, t, &mut w, &g, [&mut a, &mut b, &mut c]);
             truths.iter_mut().zip(flat(&g)).for_each(|(s, g)| truth(t, s, g as f64));
         }
         let want: Vec<f64> = truths.iter().map(|t| t.w).collect();
@@ -235,7 +237,7 @@ fn sgd_follows_its_rule() {
         follow(
             &format!("{sgd:?}"),
             3e-6,
-            |ctx, t, w, g, a, _| {
+            |ctx, t, w, g, [a, ..]| {
                 if at(t).first_step {
                     // Not read at the first step.
                     a.iter_mut().flatten().for_each(|a| *a = f32::NAN);
@@ -260,13 +262,87 @@ fn adam_follows_its_rule() {
             follow(
                 &format!("{:?}", at(1)),
                 4e-6,
-                |ctx, t, w, g, a, b| {
+                |ctx, t, w, g, [a, b, _]| {
                     let (mut w, mut a, mut b) = (views_mut(w), views_mut(a), views_mut(b));
                     clip_adam_f32(ctx, &ClipOptions::default(), &at(t), &mut w, &views(g), &mut a, &mut b).unwrap();
                 },
                 |t, s, g| adam_truth(&at(t), s, g),
             );
         }
+    }
+}
+
+#[test]
+fn rmsprop_follows_its_rule() {
+    for (momentum, centered, weight_decay) in
+        [(0.0, false, 0.1), (0.9, false, 0.0), (0.0, true, 0.0), (0.5, true, 0.01)]
+    {
+        let o = RmspropOptions { lr: 0.002, momentum, centered, weight_decay, ..Default::default() };
+        follow(
+            &format!("{o:?}"),
+            1e-5,
+            |ctx, _, w, g, [a, b, c]| {
+                let [mut w, mut a, mut b, mut c] = [w, a, b, c].map(views_mut);
+                let (b, c) = ((momentum != 0.0).then_some(&mut b[..]), centered.then_some(&mut c[..]));
+                clip_rmsprop_f32(ctx, &ClipOptions::default(), &o, &mut w, &views(g), &mut a, b, c).unwrap();
+            },
+            |_, t, g| {
+                let g = g + o.weight_decay * t.w;
+                t.a = o.alpha * t.a + (1.0 - o.alpha) * g * g;
+                t.c = o.alpha * t.c + (1.0 - o.alpha) * g;
+                let variance = if centered { t.a - t.c * t.c } else { t.a };
+                t.b = momentum * t.b + g / (variance.sqrt() + o.eps);
+                t.w -= o.lr * t.b;
+            },
+        );
+    }
+}
+
+#[test]
+fn adagrad_follows_its_rule() {
+    for (lr_decay, weight_decay) in [(0.0, 0.0), (0.01, 0.1)] {
+        let at = |step| AdagradOptions { lr_decay, weight_decay, step, ..Default::default() };
+        follow(
+            &format!("{:?}", at(1)),
+            3e-6,
+            |ctx, t, w, g, [a, ..]| {
+                let (mut w, mut a) = (views_mut(w), views_mut(a));
+                clip_adagrad_f32(ctx, &ClipOptions::default(), &at(t), &mut w, &views(g), &mut a).unwrap();
+            },
+            |step, t, g| {
+                let g = g + weight_decay * t.w;
+                t.a += g * g;
+                t.w -= 0.01 / (1.0 + (step - 1) as f64 * lr_decay) * g / (t.a.sqrt() + 1e-10);
+            },
+        );
+    }
+}
+
+#[test]
+fn lion_follows_its_rule() {
+    let o = LionOptions { lr: 1e-3, weight_decay: 0.1, ..Default::default() };
+    follow(
+        "lion",
+        // Every step rounds a parameter twice.
+        100.0 * 2.0 * 2f64.powi(-24),
+        |ctx, _, w, g, [a, ..]| {
+            let (mut w, mut a) = (views_mut(w), views_mut(a));
+            clip_lion_f32(ctx, &ClipOptions::default(), &o, &mut w, &views(g), &mut a).unwrap();
+        },
+        |_, t, g| {
+            t.w -= o.lr * o.weight_decay * t.w;
+            t.w -= o.lr * (o.beta1 * t.a + (1.0 - o.beta1) * g).signum();
+            t.a = o.beta2 * t.a + (1.0 - o.beta2) * g;
+        },
+    );
+    // Nothing to follow: nothing moves.
+    for ctx in isas().map(|isa| context(isa, 1)) {
+        let (mut w, mut m) = ([1.0f32, 1.0, 1.0], [0.0f32, -0.0, 0.0]);
+        let clip = ClipOptions { nonfinite: Nonfinite::Propagate, ..Default::default() };
+        let o = LionOptions { lr: 0.5, ..o };
+        let o = LionOptions { weight_decay: 0.0, ..o };
+        clip_lion_f32(&ctx, &clip, &o, &mut [&mut w], &[&[0.0, -0.0, f32::NAN]], &mut [&mut m]).unwrap();
+        assert_same_bits("sign of nothing", &w, &[1.0, 1.0, f32::NAN]);
     }
 }
 
@@ -487,6 +563,28 @@ fn adam_same_bits_everywhere() {
     }
 }
 
+#[test]
+fn rmsprop_same_bits_everywhere() {
+    for (momentum, centered) in [(0.0, false), (0.9, false), (0.0, true), (0.9, true)] {
+        let o = RmspropOptions { momentum, centered, weight_decay: 0.01, ..Default::default() };
+        assert_steps_agree("rmsprop", |ctx, clip, _, w, g, [a, b, c]| {
+            clip_rmsprop_f32(ctx, clip, &o, w, g, a, Some(b), Some(c)).unwrap()
+        });
+    }
+}
+
+#[test]
+fn adagrad_and_lion_same_bits_everywhere() {
+    assert_steps_agree("adagrad", |ctx, clip, step, w, g, [a, ..]| {
+        let o = AdagradOptions { weight_decay: 0.01, step, ..Default::default() };
+        clip_adagrad_f32(ctx, clip, &o, w, g, a).unwrap()
+    });
+    assert_steps_agree("lion", |ctx, clip, _, w, g, [a, ..]| {
+        let o = LionOptions { weight_decay: 0.01, ..Default::default() };
+        clip_lion_f32(ctx, clip, &o, w, g, a).unwrap()
+    });
+}
+
 // Arguments.
 
 /// `call` fails, says every one of `parts`, and leaves w, m and v as they were.
@@ -526,6 +624,28 @@ fn bad_arguments_are_named_and_write_nothing() {
             clip_adam_f32(ctx, &clip, &change, &mut [w], &[&g], &mut [m], &mut [v]).map(drop)
         });
     }
+    for (change, part) in [
+        (RmspropOptions { alpha: 1.5, ..Default::default() }, "alpha is 1.5"),
+        (RmspropOptions { eps: f64::NAN, ..Default::default() }, "eps is NaN"),
+        (RmspropOptions { momentum: 0.5, ..Default::default() }, "no momentum tensors"),
+        (RmspropOptions { centered: true, ..Default::default() }, "no grad_avg tensors"),
+    ] {
+        assert_refused(&["clip_rmsprop_f32", part], |ctx, w, m, _| {
+            clip_rmsprop_f32(ctx, &clip, &change, &mut [w], &[&g], &mut [m], None, None).map(drop)
+        });
+    }
+    for (change, part) in [
+        (AdagradOptions { lr_decay: -1.0, ..Default::default() }, "lr_decay is -1"),
+        (AdagradOptions { step: 0, ..Default::default() }, "step is 0"),
+    ] {
+        assert_refused(&["clip_adagrad_f32", part], |ctx, w, m, _| {
+            clip_adagrad_f32(ctx, &clip, &change, &mut [w], &[&g], &mut [m]).map(drop)
+        });
+    }
+    assert_refused(&["clip_lion_f32", "beta2 is 1,"], |ctx, w, m, _| {
+        let o = LionOptions { beta2: 1.0, ..Default::default() };
+        clip_lion_f32(ctx, &clip, &o, &mut [w], &[&g], &mut [m]).map(drop)
+    });
     for (change, part) in [
         (ClipOptions { mode: ClipMode::GlobalNorm, threshold: 0.0, ..clip }, "threshold is 0"),
         (ClipOptions { mode: ClipMode::Value, threshold: f32::NAN, ..clip }, "threshold is NaN"),
