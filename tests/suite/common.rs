@@ -118,8 +118,9 @@ pub fn isas() -> impl Iterator<Item = Isa> {
     let found = FOUND.get_or_init(|| {
         let found: Vec<Isa> = Isa::available().collect();
         let names: Vec<_> = found.iter().map(|isa| isa.name()).collect();
-        // Not eprintln!, which the test harness would capture.
-        writeln!(std::io::stderr(), "instruction sets under test: {}", names.join(", ")).expect("stderr");
+        // Not eprintln!, which the test harness would capture; one write, which other output cannot split.
+        let line = format!("instruction sets under test: {}\n", names.join(", "));
+        std::io::stderr().write_all(line.as_bytes()).expect("stderr");
         found
     });
     let required = std::env::var("EVENKEEL_REQUIRE_ISA").unwrap_or_default();

@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: the repository's root, its folder for tools, packages, the run itself.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/tests/isa
+tools=$root/target/isa
+cd "$root"
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+
+apt() {
+  local try
+  for try in 1 2 3 4; do
+    apt-get -o APT::Sandbox::User=root -o Acquire::Retries=3 "$@" > /dev/null && return
+    say "apt-get $1 failed (try $try)"
+    sleep $((5 * try))
+  done
+  return 1
+}
+
+# need TOOL:PACKAGE...: installs with apt the packages whose tool, a command or a file, is not there.
+need() {
+  local pair missing=() packages=()
+  for pair; do
+    command -v "${pair%:*}" > /dev/null || [ -e "${pair%:*}" ] || { missing+=("${pair%:*}") packages+=("${pair#*:}"); }
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "missing: ${missing[*]}; Debian's packages: ${packages[*]}"
+  command -v apt-get > /dev/null || die "there is no apt-get to install them with"
+  [ "$(id -u)" = 0 ] || die "only root can install them"
+  apt update
+  DEBIAN_FRONTEND=noninteractive apt install -y --no-install-recommends "${packages[@]}"
+}
+
+# What each way of running needs.
+qemu_x86=(qemu-x86_64:qemu-user)
+neon=(aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross
+  qemu-aarch64:qemu-user)
+bochs=(bochs-bin:bochs /usr/share/bochs/BIOS-bochs-latest:bochsbios /usr/lib/ISOLINUX/isolinux.bin:isolinux
+  /usr/lib/syslinux/modules/bios/ldlinux.c32:syslinux-common genisoimage:genisoimage cpio:cpio
+  busybox:busybox-static)
+
+# run_suite EXPECTED [FILTER...]: the test suite, quick, in release; fails unless the instruction sets under test
+# were exactly EXPECTED, as tests/suite/common.rs prints them. Without a filter the vectors and the functions on them.
+cargo_args=()
+test_threads=$(nproc)
+run_suite() {
+  local expected=$1 log
+  shift
+  [ $# -gt 0 ] || set -- simd:: vecmath::
+  log=$(mktemp)
+  # shellcheck disable=SC2064
+  trap "rm -f '$log'" EXIT
+  export EVENKEEL_QUICK=1 EVENKEEL_REQUIRE_ISA=$expected
+  cargo test --release --test suite "${cargo_args[@]}" -- --test-threads "$test_threads" "$@" 2>&1 | tee "$log"
+  tr -d '\r' < "$log" | grep -q "instruction sets under test: $expected\$" ||
+    die "the instruction sets under test were not: $expected"
+}
+
+# native_or_bochs CPU_FLAG BOCHS_CPU EXPECTED [--emulate] [FILTER...]: natively where the CPU has the flag, else, or with
+# --emulate, in Bochs.
+native_or_bochs() {
+  local flag=$1 cpu=$2 expected=$3 emulate=no
+  shift 3
+  if [ "${1:-}" = --emulate ]; then
+    emulate=yes
+    shift
+  fi
+  if [ $emulate = no ] && grep -qw "$flag" /proc/cpuinfo; then
+    say "${0##*/}: natively"
+  else
+    say "${0##*/}: in Bochs"
+    need "${bochs[@]}"
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$here/bochs.sh BOCHS_CPU=$cpu
+    test_threads=1
+  fi
+  run_suite "$expected" "$@"
+}

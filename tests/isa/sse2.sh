@@ -1,0 +1,11 @@
+#!/bin/bash
+# sse2.sh [FILTER...]: the test suite where the CPU has neither AVX nor FMA, so that the portable vectors run, and any
+# instruction that leaked out of an AVX2 or AVX-512 entry is an illegal one: a processor of 2008, in qemu. Then on a CPU
+# with AVX2 but no FMA, where AVX2 must not be chosen either.
+. "$(dirname "$0")/common.sh"
+need "${qemu_x86[@]}"
+for cpu in Nehalem max,-fma; do
+  say "sse2.sh: $cpu"
+  export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64 -cpu $cpu"
+  run_suite "portable, scalar" "$@"
+done
