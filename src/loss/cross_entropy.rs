@@ -12,7 +12,7 @@ const NS: f64 = 0.4;
 
 /// Cross-entropy of softmax(logits) with class indices, and its gradient (whitepaper §22, §3).
 ///
-/// Shapes, row-major: `logits`, `dlogits` [rows, classes]; `targets`, `losses` [rows].
+/// Shapes, row-major: `logits`, `dlogits` [rows, classes]; `targets`, `losses` `[rows]`.
 /// Formula, with ε = `label_smoothing` in [0, 1], p = softmax(x), q_j = (1 − ε)·[j = t] + ε/classes:
 /// loss = −Σ q_j·ln p_j; `mean_loss` = Σ loss / N over the N rows whose target is not `ignore_index`;
 /// dlogits = grad_scale·(p − q)/N. Ignored rows get loss 0 and gradient 0 and do not count; where no row counts, the
