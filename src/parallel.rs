@@ -39,12 +39,12 @@ pub(crate) struct Work {
 }
 
 /// Below this much work for each thread, waking it costs more than it saves.
-const GRAIN_NANOSECONDS: f64 = 6_000.0;
+const GRAIN_NANOSECONDS: f64 = 12_000.0;
 
 impl Work {
     /// Floating-point operations of a matrix product.
     pub(crate) fn flops(n: f64) -> Work {
-        Work { nanoseconds: n / 64.0 }
+        Work { nanoseconds: n / 150.0 }
     }
     /// `n` elements at `ns` nanoseconds each.
     pub(crate) fn elements(n: usize, ns: f64) -> Work {
