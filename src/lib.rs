@@ -86,3 +86,8 @@ pub use activation::Activation;
 pub use context::{Context, ContextBuilder};
 pub use error::{Error, Result};
 pub use simd::Isa;
+
+/// The programs of the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
