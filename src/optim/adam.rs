@@ -135,8 +135,7 @@ impl Moments {
     #[inline(always)]
     fn first<S: Simd>(self, s: S, w: S::F, g: S::F, m: S::F) -> (S::F, S::F) {
         let g = s.fma(s.splat(self.penalty), w, g);
-        let take = s.splat(self.take1);
-        (g, s.fma(take, g, s.fnma(take, m, m)))
+        (g, decayed(s, m, g, self.take1))
     }
 
     /// The new w.
@@ -165,6 +164,13 @@ impl Rule<2> for Square {
     }
 }
 
+/// m·(1 − take) + take·g.
+#[inline(always)]
+pub(super) fn decayed<S: Simd>(s: S, m: S::F, g: S::F, take: f32) -> S::F {
+    let take = s.splat(take);
+    s.fma(take, g, s.fnma(take, m, m))
+}
+
 /// v·(1 − take) + take·g².
 #[inline(always)]
 pub(super) fn decayed_square<S: Simd>(s: S, v: S::F, g: S::F, take: f32) -> S::F {
@@ -188,9 +194,10 @@ impl Rule<2> for Root {
         let (g, m) = self.moments.first(s, w, g, m);
         let (keep, take) = (s.splat_d(self.keep2), s.splat_d(self.take2));
         // Squares of f32 fit f64 exactly.
-        let hypot = |r, g| s.sqrt_d(s.fma_d(keep, s.mul_d(r, r), s.mul_d(take, s.mul_d(g, g))));
         let ((r_low, r_high), (g_low, g_high)) = (s.widen(r), s.widen(g));
-        let r = s.narrow(hypot(r_low, g_low), hypot(r_high, g_high));
+        let low = s.fma_d(keep, s.mul_d(r_low, r_low), s.mul_d(take, s.mul_d(g_low, g_low)));
+        let high = s.fma_d(keep, s.mul_d(r_high, r_high), s.mul_d(take, s.mul_d(g_high, g_high)));
+        let r = s.narrow(s.sqrt_d(low), s.sqrt_d(high));
         (self.moments.apply(s, w, m, r), [m, r])
     }
 }

@@ -1,5 +1,6 @@
 //! Lion.
 
+use super::adam::decayed;
 use super::lists::{TensorList, TensorListMut};
 use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
 use crate::context::Context;
@@ -82,13 +83,12 @@ impl Rule<1> for Lion {
     const NS: f64 = 0.8;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [m]: [S::F; 1]) -> (S::F, [S::F; 1]) {
-        let mean = |take: f32| s.fma(s.splat(take), g, s.fnma(s.splat(take), m, m));
-        let direction = mean(self.take1);
+        let direction = decayed(s, m, g, self.take1);
         let sign = s.copysign(s.splat(1.0), direction);
         // A zero or NaN is its own sign.
         let size = s.abs(direction);
         let sign = s.select(s.lt(s.zero(), size), sign, direction);
         let w = s.fnma(s.splat(self.shrink), w, w);
-        (s.fnma(s.splat(self.lr), sign, w), [mean(self.take2)])
+        (s.fnma(s.splat(self.lr), sign, w), [decayed(s, m, g, self.take2)])
     }
 }

@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::adam::decayed_square;
+use super::adam::{decayed, decayed_square};
 use super::lists::{TensorList, TensorListMut};
 use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
 use crate::context::Context;
@@ -133,8 +133,7 @@ impl Rmsprop {
     /// The new mean gradient, and the variance about it.
     #[inline(always)]
     fn center<S: Simd>(self, s: S, g: S::F, square: S::F, mean: S::F) -> (S::F, S::F) {
-        let take = s.splat(self.take);
-        let mean = s.fma(take, g, s.fnma(take, mean, mean));
+        let mean = decayed(s, mean, g, self.take);
         // max gives its second operand where that is NaN.
         (mean, s.max(s.zero(), s.fnma(mean, mean, square)))
     }

@@ -240,47 +240,80 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for Update<'_, R, STATES> {
         let Update { rule, coef, limit, report, w, g, states } = self;
         let n = w.len();
         assert!(g.len() == n && states.iter().all(|state| state.len() == n));
-        let mut states = states;
-        let states: [*mut f32; STATES] = std::array::from_fn(|k| states[k].as_mut_ptr());
-        let (w, g) = (w.as_mut_ptr(), g.as_ptr());
-        let mut moved = Squares::new(s);
-        let mut size = Squares::new(s);
-        let mut grad = Squares::new(s);
-        let mut vector = |i: usize, rest: usize| {
-            // SAFETY: min(rest, 16) elements from i on are in bounds of w, g and all states (asserted, and below).
-            let (old, raw, state) = unsafe {
-                (
-                    s.load_up_to(w.add(i), rest),
-                    s.load_up_to(g.add(i), rest),
-                    std::array::from_fn(|k| s.load_up_to(states[k].add(i), rest)),
-                )
-            };
-            let (low, high) = s.widen(raw);
-            grad.add_d(s, low, high);
-            let (new, state) = rule.update(s, old, clamp(s, scaled(s, low, high, coef), limit), state);
-            // SAFETY: as above.
-            unsafe {
-                s.store_up_to(w.add(i), new, rest);
-                for k in 0..STATES {
-                    s.store_up_to(states[k].add(i), state[k], rest);
-                }
-            }
-            if report {
-                let new = if rest < LANES { s.select(s.first(rest), new, s.zero()) } else { new };
-                let (new_low, new_high) = s.widen(new);
-                let (old_low, old_high) = s.widen(old);
-                moved.add_d(s, s.sub_d(new_low, old_low), s.sub_d(new_high, old_high));
-                size.add_d(s, new_low, new_high);
-            }
+        let zero = Squares::new(s);
+        let mut pass = Pass {
+            s,
+            rule,
+            coef,
+            limit,
+            report,
+            w: w.as_mut_ptr(),
+            g: g.as_ptr(),
+            states: states.map(|state| state.as_mut_ptr()),
+            sums: [zero; PARTS],
         };
         let mut i = 0;
-        while i + LANES <= n {
-            vector(i, LANES);
-            i += LANES;
+        // SAFETY: 16 elements, then the n - i left, are in bounds of w, g and all states (asserted).
+        unsafe {
+            while i + LANES <= n {
+                pass.vector(i, LANES);
+                i += LANES;
+            }
+            if i < n {
+                pass.vector(i, n - i);
+            }
         }
-        if i < n {
-            vector(i, n - i);
+        [pass.sums[0].total(s), pass.sums[1].total(s), pass.sums[2].total(s)]
+    }
+}
+
+/// An [`Update`] under way. Its loop body is a method because a closure would not be inlined for sure.
+struct Pass<S: Simd, R, const STATES: usize> {
+    s: S,
+    rule: R,
+    coef: f64,
+    limit: f32,
+    report: bool,
+    w: *mut f32,
+    g: *const f32,
+    states: [*mut f32; STATES],
+    sums: [Squares<S>; PARTS],
+}
+
+impl<S: Simd, R: Rule<STATES>, const STATES: usize> Pass<S, R, STATES> {
+    /// Updates elements i to i + rest, at most 16.
+    ///
+    /// # Safety
+    /// They are in bounds of w, g and all states.
+    #[inline(always)]
+    unsafe fn vector(&mut self, i: usize, rest: usize) {
+        let s = self.s;
+        let mut states = [s.zero(); STATES];
+        // SAFETY: the caller's contract.
+        let (old, raw) = unsafe {
+            for k in 0..STATES {
+                states[k] = s.load_up_to(self.states[k].add(i), rest);
+            }
+            (s.load_up_to(self.w.add(i), rest), s.load_up_to(self.g.add(i), rest))
+        };
+        let (low, high) = s.widen(raw);
+        self.sums[2].add_d(s, low, high);
+        let g = clamp(s, scaled(s, low, high, self.coef), self.limit);
+        let (new, states) = self.rule.update(s, old, g, states);
+        // SAFETY: the caller's contract.
+        unsafe {
+            s.store_up_to(self.w.add(i), new, rest);
+            for k in 0..STATES {
+                s.store_up_to(self.states[k].add(i), states[k], rest);
+            }
         }
-        [moved.total(s), size.total(s), grad.total(s)]
+        if self.report {
+            // Lanes past the end hold zeros, of which a rule may make anything.
+            let new = if rest < LANES { s.select(s.first(rest), new, s.zero()) } else { new };
+            let (new_low, new_high) = s.widen(new);
+            let (old_low, old_high) = s.widen(old);
+            self.sums[0].add_d(s, s.sub_d(new_low, old_low), s.sub_d(new_high, old_high));
+            self.sums[1].add_d(s, new_low, new_high);
+        }
     }
 }
