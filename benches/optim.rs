@@ -41,7 +41,8 @@ fn split(sizes: &[usize], data: &mut [f32]) -> Vec<*mut [f32]> {
 
 fn main() {
     let threads = std::env::var("EVENKEEL_BENCH_THREADS").unwrap_or("1,2".into());
-    println!("instruction set {}", evenkeel::Isa::best().name());
+    let isa = Context::global().expect("the default context").isa();
+    println!("instruction set {}", isa.name());
     println!("{:<20}{:<34}{:>8}{:>12}{:>10}{:>10}{:>8}", "list", "what", "threads", "µs", "GB/s", "ceiling", "share");
     for threads in threads.split(',').filter_map(|t| t.parse::<usize>().ok()) {
         let ctx = Context::builder().num_threads(threads).build().expect("a context");
@@ -73,7 +74,7 @@ fn measure(ctx: &Context, threads: usize, list: &str, sizes: &[usize]) {
     let (adagrad, lion) = (AdagradOptions::default(), LionOptions { lr: 1e-6, ..Default::default() });
 
     // Words an element: what each pass reads and writes.
-    let mut case = |what: &str, words: usize, run: &mut dyn FnMut()| {
+    let case = |what: &str, words: usize, run: &mut dyn FnMut()| {
         if !selected(&format!("{list} {what}")) {
             return;
         }

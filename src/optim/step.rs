@@ -291,8 +291,8 @@ impl<S: Simd, R: Rule<STATES>, const STATES: usize> Pass<S, R, STATES> {
         let mut states = [s.zero(); STATES];
         // SAFETY: the caller's contract.
         let (old, raw) = unsafe {
-            for k in 0..STATES {
-                states[k] = s.load_up_to(self.states[k].add(i), rest);
+            for (state, start) in states.iter_mut().zip(self.states) {
+                *state = s.load_up_to(start.add(i), rest);
             }
             (s.load_up_to(self.w.add(i), rest), s.load_up_to(self.g.add(i), rest))
         };
@@ -303,8 +303,8 @@ impl<S: Simd, R: Rule<STATES>, const STATES: usize> Pass<S, R, STATES> {
         // SAFETY: the caller's contract.
         unsafe {
             s.store_up_to(self.w.add(i), new, rest);
-            for k in 0..STATES {
-                s.store_up_to(self.states[k].add(i), states[k], rest);
+            for (state, start) in states.into_iter().zip(self.states) {
+                s.store_up_to(start.add(i), state, rest);
             }
         }
         if self.report {
