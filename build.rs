@@ -18,7 +18,19 @@ fn header() {
     println!("cargo::rerun-if-changed=src/ffi");
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
     // The order of the families in the header.
-    let families = ["version", "status", "context", "matmul"];
+    let families = [
+        "version",
+        "status",
+        "context",
+        "matmul",
+        "activation",
+        "linear",
+        "softmax",
+        "loss",
+        "init",
+        "optim",
+        "monitor",
+    ];
     let mut builder = cbindgen::Builder::new().with_config(config);
     for family in families {
         builder = builder.with_src(root.join(format!("src/ffi/{family}.rs")));

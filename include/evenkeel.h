@@ -80,6 +80,146 @@ typedef struct {
 // Whether a matrix is used as it is stored: EK_NO_TRANSPOSE or EK_TRANSPOSE.
 typedef int32_t ek_transpose;
 
+// An activation function phi: one of EK_ACTIVATION_. Where a formula has p, it is act_param: the slope of LEAKY_RELU,
+// the alpha of ELU and CELU; elsewhere act_param is ignored.
+typedef int32_t ek_activation;
+
+// The shape of a random tensor's distribution: EK_UNIFORM or EK_NORMAL.
+typedef int32_t ek_distribution;
+
+// How gradients are clipped: one of EK_CLIP_. c is the threshold.
+typedef int32_t ek_clip_mode;
+
+// What a NaN or infinite gradient does to a step: one of EK_NONFINITE_.
+typedef int32_t ek_nonfinite;
+
+// How gradients are unscaled, checked and clipped before an update. Set it with ek_clip_options_init, then change
+// fields.
+typedef struct {
+    // sizeof(ek_clip_options) in the header that the program was built with.
+    size_t struct_size;
+    // One of EK_CLIP_; EK_CLIP_NONE by default.
+    ek_clip_mode mode;
+    // c of the mode, more than 0; not used by EK_CLIP_NONE. 1 by default.
+    float threshold;
+    // Gradients are divided by it first; 1, the default, is none. Norms and limits are those of the quotients.
+    float loss_scale;
+    // One of EK_NONFINITE_; EK_NONFINITE_SKIP by default.
+    ek_nonfinite nonfinite;
+    // The sum of squares of the gradients as they are passed, before they are divided by loss_scale, where the caller
+    // has it: from ek_linear_backward_weight_f32, or summed over machines. Negative, the default: computed.
+    double known_sum_sq;
+} ek_clip_options;
+
+// What a step did. Set it with ek_step_report_init before the first step; each step fills it.
+typedef struct {
+    // sizeof(ek_step_report) in the header that the program was built with.
+    size_t struct_size;
+    // The L2 norm of all gradients, unscaled, before clipping.
+    double grad_norm;
+    // What the gradients were multiplied by: 1 if nothing was clipped, and for EK_CLIP_VALUE; the smallest factor of
+    // any tensor for EK_CLIP_TENSOR_NORM and EK_CLIP_ADAPTIVE.
+    double clip_factor;
+    // How many unscaled gradients are NaN or infinite.
+    uint64_t nonfinite;
+    // Whether the step was skipped and nothing was written.
+    bool skipped;
+    // The L2 norm of new - old parameters, as stored.
+    double update_norm;
+    // The L2 norm of the parameters after the step.
+    double param_norm;
+} ek_step_report;
+
+// Options of ek_clip_sgd_f32. Set it with ek_sgd_options_init, then change fields.
+typedef struct {
+    // sizeof(ek_sgd_options) in the header that the program was built with.
+    size_t struct_size;
+    // Learning rate, at least 0. 1e-3 by default.
+    double lr;
+    // mu, at least 0. 0, the default, is none.
+    double momentum;
+    // Damps what a gradient adds to the momentum. 0 by default.
+    double dampening;
+    // lambda of the L2 penalty, at least 0. 0 by default.
+    double weight_decay;
+    // Needs a momentum, and no dampening. false by default.
+    bool nesterov;
+    // Momentum starts as the first gradient, undamped, and its old content is not used: PyTorch's first step. Without
+    // dampening a momentum of zeros does the same. false by default.
+    bool first_step;
+} ek_sgd_options;
+
+// What the second state of Adam holds: one of EK_SECOND_MOMENT_.
+typedef int32_t ek_second_moment;
+
+// Options of ek_clip_adam_f32. Set it with ek_adam_options_init, then change fields.
+typedef struct {
+    // sizeof(ek_adam_options) in the header that the program was built with.
+    size_t struct_size;
+    // Learning rate, at least 0. 1e-3 by default.
+    double lr;
+    // In [0, 1). 0.9 by default.
+    double beta1;
+    // In [0, 1). 0.999 by default.
+    double beta2;
+    // At least 0. 1e-8 by default.
+    double eps;
+    // lambda, at least 0. 0 by default.
+    double weight_decay;
+    // Whether lambda shrinks the parameters directly (AdamW) instead of entering the gradient. false by default.
+    bool decoupled;
+    // t, which is 1 at the first update; add 1 for each. 1 by default.
+    uint64_t step;
+    // One of EK_SECOND_MOMENT_; EK_SECOND_MOMENT_SQUARE by default.
+    ek_second_moment second_moment;
+} ek_adam_options;
+
+// What a tensor holds. Norm, mean, root mean square and magnitudes are those of its finite elements. Set it with
+// ek_tensor_stats_init.
+typedef struct {
+    // sizeof(ek_tensor_stats) in the header that the program was built with.
+    size_t struct_size;
+    // sqrt(sum x^2).
+    double l2;
+    // The sum of x divided by the number of finite elements; 0 if there are none.
+    double mean;
+    // sqrt(sum x^2 / the number of finite elements); 0 if there are none.
+    double rms;
+    // The largest |x|; 0 if there are none.
+    double max_abs;
+    // The smallest |x| that is not 0; 0 if there are none.
+    double min_abs_nonzero;
+    // All elements, finite or not.
+    uint64_t count;
+    // Elements that are +0 or -0.
+    uint64_t zeros;
+    // Elements that are not 0 and smaller than the smallest normal number, 1.18e-38.
+    uint64_t subnormals;
+    // Elements that are NaN.
+    uint64_t nans;
+    // Elements that are +Inf or -Inf.
+    uint64_t infs;
+} ek_tensor_stats;
+
+// What the norms of the layers' gradients say: one of EK_FLOW_.
+typedef int32_t ek_flow;
+
+// How gradients flow through the layers of a network, or the steps of a sequence. Set it with ek_flow_report_init.
+typedef struct {
+    // sizeof(ek_flow_report) in the header that the program was built with.
+    size_t struct_size;
+    // One of EK_FLOW_.
+    ek_flow verdict;
+    // alpha, the fitted factor of a layer toward the input: ||g|| ~ alpha^n after n layers. 1 if fewer than two norms
+    // can be fitted.
+    double rate;
+    // The largest over the smallest norm, of those that are finite and not 0; 1 if there are none.
+    double spread;
+    // The layer to look at first. Healthy: the norm farthest from their geometric mean. Vanishing: the smallest.
+    // Exploding: the largest. Nonfinite and dead: the one nearest to the output.
+    size_t worst_layer;
+} ek_flow_report;
+
 // Done.
 #define EK_STATUS_OK 0
 
@@ -129,6 +269,108 @@ typedef int32_t ek_transpose;
 
 // op(X) = X transposed.
 #define EK_TRANSPOSE 1
+
+// phi(z) = z; phi'(z) = 1.
+#define EK_ACTIVATION_IDENTITY 0
+
+// phi(z) = max(z, 0); phi'(z) = 1 for z > 0, else 0.
+#define EK_ACTIVATION_RELU 1
+
+// phi(z) = z for z > 0, else p*z; phi'(z) = 1 for z > 0, else p.
+#define EK_ACTIVATION_LEAKY_RELU 2
+
+// phi(z) = z for z > 0, else p*(exp(z) - 1); phi'(z) = 1 for z > 0, else p*exp(z).
+#define EK_ACTIVATION_ELU 3
+
+// phi(z) = l*z for z > 0, else l*a*(exp(z) - 1), l = 1.0507..., a = 1.6732...; phi'(z) = l for z > 0, else l*a*exp(z).
+#define EK_ACTIVATION_SELU 4
+
+// phi(z) = z for z > 0, else p*(exp(z/p) - 1), p > 0; phi'(z) = 1 for z > 0, else exp(z/p).
+#define EK_ACTIVATION_CELU 5
+
+// phi(z) = z*Phi(z), by erf; phi'(z) = Phi(z) + z*exp(-z*z/2)/sqrt(2*pi).
+#define EK_ACTIVATION_GELU 6
+
+// phi(z) = z*sigma(2*u), u = sqrt(2/pi)*(z + 0.044715*z^3); phi'(z) = sigma(2*u) + z*2*u'*sigma(2*u)*sigma(-2*u).
+#define EK_ACTIVATION_GELU_TANH 7
+
+// phi(z) = z*sigma(z); phi'(z) = sigma(z)*(1 + z*sigma(-z)).
+#define EK_ACTIVATION_SILU 8
+
+// phi(z) = z*t, t = tanh(log(1 + exp(z))); phi'(z) = t + z*(1 - t*t)*sigma(z).
+#define EK_ACTIVATION_MISH 9
+
+// phi(z) = sigma(z) = 1/(1 + exp(-z)); phi'(z) = sigma(z)*sigma(-z).
+#define EK_ACTIVATION_SIGMOID 10
+
+// phi(z) = tanh(z); phi'(z) = sech(z)^2.
+#define EK_ACTIVATION_TANH 11
+
+// phi(z) = log(1 + exp(z)); phi'(z) = sigma(z).
+#define EK_ACTIVATION_SOFTPLUS 12
+
+// phi(z) = z/(1 + |z|); phi'(z) = 1/(1 + |z|)^2.
+#define EK_ACTIVATION_SOFTSIGN 13
+
+// phi(z) = (z + 3)/6 cut off at 0 and 1; phi'(z) = 1/6 for |z| < 3, else 0.
+#define EK_ACTIVATION_HARD_SIGMOID 14
+
+// phi(z) = z*hard_sigmoid(z); phi'(z) = (2*z + 3)/6 for |z| < 3, else 0 or 1.
+#define EK_ACTIVATION_HARD_SWISH 15
+
+// phi(z) = z cut off at -1 and 1; phi'(z) = 1 for |z| < 1, else 0.
+#define EK_ACTIVATION_HARD_TANH 16
+
+// phi(z) = -log(1 + exp(-z)); phi'(z) = sigma(-z).
+#define EK_ACTIVATION_LOG_SIGMOID 17
+
+// Uniform, symmetric around 0.
+#define EK_UNIFORM 0
+
+// Normal around 0.
+#define EK_NORMAL 1
+
+// Not at all.
+#define EK_CLIP_NONE 0
+
+// g * min(1, c / ||g||), with the norm over all tensors.
+#define EK_CLIP_GLOBAL_NORM 1
+
+// g * min(1, c / ||g||) of each tensor by itself.
+#define EK_CLIP_TENSOR_NORM 2
+
+// Each element limited to [-c, c].
+#define EK_CLIP_VALUE 3
+
+// g * min(1, c * max(||w||, 1e-3) / ||g||) of each tensor with its parameters w: adaptive gradient clipping.
+#define EK_CLIP_ADAPTIVE 4
+
+// The step is skipped: nothing is written, and the report says so.
+#define EK_NONFINITE_SKIP 0
+
+// The step is taken; a NaN or infinite norm makes the clip factor NaN.
+#define EK_NONFINITE_PROPAGATE 1
+
+// v, the mean of squares, as PyTorch keeps it.
+#define EK_SECOND_MOMENT_SQUARE 0
+
+// sqrt(v), updated as a hypotenuse: right for gradients from 1e-38 to 1e38.
+#define EK_SECOND_MOMENT_ROOT 1
+
+// None of the others.
+#define EK_FLOW_HEALTHY 0
+
+// Gradients shrink toward the input, by more than 1000 over the depth as fitted.
+#define EK_FLOW_VANISHING 1
+
+// Gradients grow toward the input, by more than 1000 over the depth as fitted.
+#define EK_FLOW_EXPLODING 2
+
+// A norm is NaN or infinite.
+#define EK_FLOW_NONFINITE 3
+
+// A norm is exactly 0 and no decay explains it: a layer that no gradient reaches.
+#define EK_FLOW_DEAD 4
 
 #ifdef __cplusplus
 extern "C" {
@@ -203,6 +445,450 @@ ek_status ek_matmul_f32(const ek_context *ctx,
                         float beta,
                         float *c,
                         size_t ldc);
+
+// y = phi(z), element by element. z, y [n]. Within 1 unit in the last place, subnormal results included.
+//
+// Aliasing: y may be z.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, alignment, an act_param that
+// is not finite, or not positive for EK_ACTIVATION_CELU), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_activation_forward_f32(const ek_context *ctx,
+                                    ek_activation act,
+                                    float act_param,
+                                    size_t n,
+                                    const float *z,
+                                    float *y);
+
+// d = phi'(z), element by element. z, d [n]. Within 1 unit in the last place also where phi saturates, or within 2^-25
+// beside a zero of phi'.
+//
+// Aliasing: d may be z.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, alignment, an act_param that
+// is not finite, or not positive for EK_ACTIVATION_CELU), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_activation_derivative_f32(const ek_context *ctx,
+                                       ek_activation act,
+                                       float act_param,
+                                       size_t n,
+                                       const float *z,
+                                       float *d);
+
+// dz = dy * phi'(z), element by element. z, dy, dz [n].
+//
+// Aliasing: dz may be dy, or z, not both at once.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, alignment, an act_param that
+// is not finite, or not positive for EK_ACTIVATION_CELU), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_activation_backward_f32(const ek_context *ctx,
+                                     ek_activation act,
+                                     float act_param,
+                                     size_t n,
+                                     const float *z,
+                                     const float *dy,
+                                     float *dz);
+
+// dz = dy * phi'(z) from y = phi(z) alone, element by element. y, dy, dz [n].
+//
+// For callers that did not keep z. What rounding y has lost is lost: SIGMOID's and TANH's gradients are 0 where y rounds
+// to a limit, from z = 16.7 and |z| = 9.1 on. ek_activation_backward_f32 loses nothing.
+//
+// Aliasing: dz may be dy.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, alignment, an act_param that
+// is not finite, or not positive for EK_ACTIVATION_CELU), EK_STATUS_OVERLAP, EK_STATUS_UNSUPPORTED
+// where phi' is no function of y: GELU, GELU_TANH, SILU, MISH, HARD_SWISH, and LEAKY_RELU and ELU with a negative
+// parameter.
+EK_API
+ek_status ek_activation_backward_from_output_f32(const ek_context *ctx,
+                                                 ek_activation act,
+                                                 float act_param,
+                                                 size_t n,
+                                                 const float *y,
+                                                 const float *dy,
+                                                 float *dz);
+
+// z = x * W^T + bias; y = phi(z).
+//
+// Shapes: x [batch, in_features], w [out_features, in_features], bias [out_features], z and y [batch, out_features].
+// act is one of EK_ACTIVATION_, act_param as there. Give z where a backward pass follows: derivatives are taken from
+// it. The sum is that of ek_matmul_f32; then the bias is added.
+//
+// NULL: bias (none), z (not kept). Aliasing: inputs may overlap each other; z and y overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, alignment),
+// EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_linear_forward_f32(const ek_context *ctx,
+                                ek_activation act,
+                                float act_param,
+                                size_t batch,
+                                size_t in_features,
+                                size_t out_features,
+                                const float *x,
+                                const float *w,
+                                const float *bias,
+                                float *z,
+                                float *y);
+
+// dx = (dz * W) . phi'(z_prev), element by element: the gradient that reaches the layer below.
+//
+// Shapes: dz [batch, out_features], w [out_features, in_features], z_prev and dx [batch, in_features]. z_prev holds the
+// pre-activations of the layer below; act (one of EK_ACTIVATION_) and act_param are that layer's. Where z_prev is
+// NULL, dx = dz * W, and act_param is ignored.
+//
+// NULL: z_prev. Aliasing: inputs may overlap each other; dx overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, alignment),
+// EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_linear_backward_input_f32(const ek_context *ctx,
+                                       ek_activation act,
+                                       float act_param,
+                                       size_t batch,
+                                       size_t in_features,
+                                       size_t out_features,
+                                       const float *dz,
+                                       const float *w,
+                                       const float *z_prev,
+                                       float *dx);
+
+// dw = dz^T * x; dbias = the sum of dz over the batch; *sum_sq = the sum of dw^2 and dbias^2 as stored.
+//
+// Shapes: dz [batch, out_features], x [batch, in_features], dw [out_features, in_features], dbias [out_features]. With
+// accumulate the gradients are added to what dw and dbias hold, else they replace it. sum_sq is collected while the
+// gradients are in cache: added up over the layers it is known_sum_sq of ek_clip_options.
+//
+// NULL: dbias, sum_sq (not wanted). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_linear_backward_weight_f32(const ek_context *ctx,
+                                        size_t batch,
+                                        size_t in_features,
+                                        size_t out_features,
+                                        const float *dz,
+                                        const float *x,
+                                        bool accumulate,
+                                        float *dw,
+                                        float *dbias,
+                                        double *sum_sq);
+
+// y = exp(x - max) / sum exp(x - max) along each row. x, y [rows, cols].
+//
+// Entries of -Inf get probability 0, and a row of -Inf alone gives zeros; NaN or +Inf in a row makes it NaN.
+//
+// Aliasing: inputs may overlap each other; y overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API ek_status ek_softmax_forward_f32(const ek_context *ctx, size_t rows, size_t cols, const float *x, float *y);
+
+// y = x - max - log(sum exp(x - max)) along each row. x, y [rows, cols].
+//
+// The largest entry keeps its digits when its probability rounds to 1. Entries of -Inf stay -Inf; NaN or +Inf in a row
+// makes it NaN.
+//
+// Aliasing: inputs may overlap each other; y overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API ek_status ek_log_softmax_forward_f32(const ek_context *ctx, size_t rows, size_t cols, const float *x, float *y);
+
+// dx = y * (dy - sum y*dy) along each row. y (the forward result), dy, dx [rows, cols].
+//
+// An offset common to a row's dy costs no digits.
+//
+// Aliasing: inputs may overlap each other; dx overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_softmax_backward_f32(const ek_context *ctx,
+                                  size_t rows,
+                                  size_t cols,
+                                  const float *y,
+                                  const float *dy,
+                                  float *dx);
+
+// dx = dy - exp(y) * sum dy along each row. y (the forward result), dy, dx [rows, cols].
+//
+// Aliasing: inputs may overlap each other; dx overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_log_softmax_backward_f32(const ek_context *ctx,
+                                      size_t rows,
+                                      size_t cols,
+                                      const float *y,
+                                      const float *dy,
+                                      float *dx);
+
+// Cross-entropy of softmax(logits) with class indices, and its gradient.
+//
+// With e = label_smoothing in [0, 1], p = softmax(logits), q_j = (1 - e) * [j = target] + e / classes: losses = -sum
+// q_j * log(p_j); *mean_loss = the sum of losses / N over the N rows whose target is not ignore_index (0 where there
+// are none); dlogits = grad_scale * (p - q) / N. Ignored rows have loss and gradient 0.
+//
+// Shapes: logits, dlogits [rows, classes]; targets, losses [rows]. Loss and gradient keep their digits where the
+// target's probability rounds to 1.
+//
+// NULL: losses, mean_loss, dlogits (not wanted). Aliasing: dlogits may be logits.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, a target outside
+// [0, classes) that is not ignore_index, label_smoothing outside [0, 1], a grad_scale that is not finite),
+// EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_cross_entropy_f32(const ek_context *ctx,
+                               float label_smoothing,
+                               int64_t ignore_index,
+                               float grad_scale,
+                               size_t rows,
+                               size_t classes,
+                               const float *logits,
+                               const int64_t *targets,
+                               float *losses,
+                               double *mean_loss,
+                               float *dlogits);
+
+// *mean_loss = (1/n) * sum (prediction - target)^2; dprediction = grad_scale * 2 * (prediction - target) / n.
+//
+// Without elements the mean is 0. No f32 input overflows or underflows the sum.
+//
+// All [n]. NULL: mean_loss, dprediction (not wanted). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, a grad_scale that is not
+// finite), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_mse_f32(const ek_context *ctx,
+                     float grad_scale,
+                     size_t n,
+                     const float *prediction,
+                     const float *target,
+                     double *mean_loss,
+                     float *dprediction);
+
+// Binary cross-entropy of sigma(logits) with targets t in [0, 1]: *mean_loss = -(1/n) * sum (t * log(sigma(x)) + (1 - t)
+// * log(sigma(-x))); dlogits = grad_scale * (sigma(x) - t) / n.
+//
+// Without elements the mean is 0. Gradients keep their digits where sigma rounds to its target. Targets outside [0, 1]
+// are not refused.
+//
+// All [n]. NULL: mean_loss, dlogits (not wanted). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, a grad_scale that is not
+// finite), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_bce_with_logits_f32(const ek_context *ctx,
+                                 float grad_scale,
+                                 size_t n,
+                                 const float *logits,
+                                 const float *target,
+                                 double *mean_loss,
+                                 float *dlogits);
+
+// Fills w [n] with uniform numbers in [low, high).
+//
+// Element i depends on (seed, stream, i) alone: give each tensor of a model its own stream under one seed.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless low <= high and
+// both are finite).
+EK_API
+ek_status ek_init_uniform_f32(const ek_context *ctx,
+                              uint64_t seed,
+                              uint64_t stream,
+                              float low,
+                              float high,
+                              size_t n,
+                              float *w);
+
+// Fills w [n] with normal numbers of the given mean and standard deviation.
+//
+// Element i depends on (seed, stream, i) alone: give each tensor of a model its own stream under one seed.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless both are
+// finite and std >= 0).
+EK_API
+ek_status ek_init_normal_f32(const ek_context *ctx,
+                             uint64_t seed,
+                             uint64_t stream,
+                             float mean,
+                             float std,
+                             size_t n,
+                             float *w);
+
+// Xavier (Glorot) initialization of w [n]: mean 0, variance gain^2 * 2 / (fan_in + fan_out); right for tanh.
+//
+// EK_UNIFORM: in [-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)). EK_NORMAL: std = gain * sqrt(2 / (fan_in +
+// fan_out)). n need not be fan_in * fan_out. Element i depends on (seed, stream, i) alone.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, distribution, unless
+// gain is finite and >= 0 and both fans are positive).
+EK_API
+ek_status ek_init_xavier_f32(const ek_context *ctx,
+                             uint64_t seed,
+                             uint64_t stream,
+                             ek_distribution distribution,
+                             float gain,
+                             size_t fan_in,
+                             size_t fan_out,
+                             size_t n,
+                             float *w);
+
+// He (Kaiming) initialization of w [n]: mean 0, variance 2 / ((1 + negative_slope^2) * fan_in); right for ReLU (slope
+// 0) and leaky ReLU.
+//
+// EK_UNIFORM: in [-a, a) with a = sqrt(3) * std. EK_NORMAL: that std. Element i depends on (seed, stream, i) alone.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, distribution, unless
+// negative_slope is finite and fan_in positive).
+EK_API
+ek_status ek_init_he_f32(const ek_context *ctx,
+                         uint64_t seed,
+                         uint64_t stream,
+                         ek_distribution distribution,
+                         float negative_slope,
+                         size_t fan_in,
+                         size_t n,
+                         float *w);
+
+// Sets the defaults: no clipping, no loss scale, steps with a NaN or infinite gradient are skipped. NULL is left alone.
+EK_API void ek_clip_options_init(ek_clip_options *options);
+
+// Sets struct_size, and the rest as of a step that did nothing. NULL is left alone.
+EK_API void ek_step_report_init(ek_step_report *report);
+
+// Sets the defaults: plain descent with a learning rate of 1e-3. NULL is left alone.
+EK_API void ek_sgd_options_init(ek_sgd_options *options);
+
+// Sets the defaults: PyTorch's Adam at its first step. NULL is left alone.
+EK_API void ek_adam_options_init(ek_adam_options *options);
+
+// Clips the gradients and descends, with optional momentum.
+//
+// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; b := mu*b + (1 -
+// dampening)*g; g := b, or g + mu*b with nesterov; w := w - lr*g.
+//
+// params, grads and momentum hold count pointers, to tensors of sizes[i] elements each. momentum is b, zeros at the
+// start; with mu = 0 it is neither needed nor touched. Gradients are not written.
+//
+// NULL: momentum where mu is 0; report (not wanted; saves the norms of update and parameters); tensors of size 0.
+// Aliasing: gradients may overlap each other; params, momentum and report overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, mu > 0
+// without momentum, alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_sgd_f32(const ek_context *ctx,
+                          const ek_clip_options *clip,
+                          const ek_sgd_options *sgd,
+                          size_t count,
+                          const size_t *sizes,
+                          float *const *params,
+                          const float *const *grads,
+                          float *const *momentum,
+                          ek_step_report *report);
+
+// Clips the gradients and makes a step of Adam, or of AdamW with decoupled.
+//
+// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: w := w - lr*lambda*w if decoupled, else g :=
+// g + lambda*w; m := beta1*m + (1 - beta1)*g; v := beta2*v + (1 - beta2)*g^2; w := w - lr * (m / (1 - beta1^step)) /
+// (sqrt(v / (1 - beta2^step)) + eps). Where that denominator is 0 the parameter stays.
+//
+// params, grads, m and v hold count pointers, to tensors of sizes[i] elements each; m and v are zeros at the start.
+// Gradients are not written.
+//
+// NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may
+// overlap each other; params, m, v and report overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range,
+// alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_adam_f32(const ek_context *ctx,
+                           const ek_clip_options *clip,
+                           const ek_adam_options *adam,
+                           size_t count,
+                           const size_t *sizes,
+                           float *const *params,
+                           const float *const *grads,
+                           float *const *m,
+                           float *const *v,
+                           ek_step_report *report);
+
+// *norm = sqrt(sum g^2) over all elements of all tensors; tensor_norms[i] = the same over tensor i.
+//
+// grads holds count pointers, to tensors of sizes[i] elements each; tensor_norms [count]. Sums are f64: finite gradients
+// of any size have a finite norm, non-zero unless all are zero. A NaN or infinite element makes its norms so.
+//
+// NULL: tensor_norms (not wanted); tensors of size 0. Aliasing: gradients may overlap each other; outputs overlap
+// nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_grad_norm_f32(const ek_context *ctx,
+                           size_t count,
+                           const size_t *sizes,
+                           const float *const *grads,
+                           double *tensor_norms,
+                           double *norm);
+
+// g := g * min(1, max_norm / ||g||) in place, with the norm over all tensors; *norm = ||g|| before.
+//
+// grads holds count pointers, to tensors of sizes[i] elements each. Nothing is added to the norm, and gradients under
+// the limit keep their bits. Where the norm is NaN or infinite nothing is clipped: *norm tells.
+//
+// NULL: norm (not wanted); tensors of size 0. Aliasing: tensors and norm overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless max_norm > 0),
+// EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_by_norm_f32(const ek_context *ctx,
+                              float max_norm,
+                              size_t count,
+                              const size_t *sizes,
+                              float *const *grads,
+                              double *norm);
+
+// g := min(max(g, -limit), limit) in place. g [n]; a NaN stays a NaN.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless limit > 0).
+EK_API ek_status ek_clip_by_value_f32(const ek_context *ctx, float limit, size_t n, float *g);
+
+// g := g / loss_scale in place; *nonfinite = how many quotients are NaN or infinite. g [n].
+//
+// Aliasing: g and nonfinite do not overlap.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless loss_scale is
+// finite and positive), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API ek_status ek_unscale_f32(const ek_context *ctx, float loss_scale, size_t n, float *g, uint64_t *nonfinite);
+
+// Sets struct_size, and the rest to 0. NULL is left alone.
+EK_API void ek_tensor_stats_init(ek_tensor_stats *stats);
+
+// Norm, mean, extremes and kinds of the elements of x [n], in one pass. Sums are f64.
+//
+// out must have its struct_size: see ek_tensor_stats_init. Aliasing: out does not overlap x.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, struct_size),
+// EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API ek_status ek_tensor_stats_f32(const ek_context *ctx, size_t n, const float *x, ek_tensor_stats *out);
+
+// Sets struct_size, and the rest as for no layers. NULL is left alone.
+EK_API void ek_flow_report_init(ek_flow_report *report);
+
+// Judges the norms of the layers' gradients, ordered from input to output: fits log ||g|| = log C + n * log(alpha), n
+// the layers below the output, by least squares over the norms that are finite and not 0.
+//
+// grad_norms [layers]: those of ek_grad_norm_f32 serve. out must have its struct_size: see ek_flow_report_init.
+// Aliasing: out does not overlap grad_norms.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (a negative norm, alignment,
+// struct_size), EK_STATUS_OVERLAP.
+EK_API ek_status ek_gradient_flow(size_t layers, const double *grad_norms, ek_flow_report *out);
 
 #ifdef __cplusplus
 }  // extern "C"

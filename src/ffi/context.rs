@@ -4,7 +4,7 @@ use super::record::{self, record};
 use super::status::{ek_status, guard};
 use super::{choice, context_of};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::simd::Isa;
 use std::any::Any;
 use std::ffi::{c_char, c_void};

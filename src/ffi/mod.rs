@@ -8,12 +8,20 @@
 #![allow(clippy::missing_safety_doc, reason = "the comments are written for C, where every pointer is a promise")]
 #![allow(clippy::too_many_arguments, reason = "the signatures are BLAS's")]
 
+mod list;
 mod record;
-mod status;
 mod tensor;
 
+pub mod activation;
 pub mod context;
+pub mod init;
+pub mod linear;
+pub mod loss;
 pub mod matmul;
+pub mod monitor;
+pub mod optim;
+pub mod softmax;
+pub mod status;
 pub mod version;
 
 use crate::context::Context;

@@ -1,7 +1,7 @@
 //! Structs that cross the boundary. They begin with `size_t struct_size`, the size that the caller's header gave them:
 //! fields beyond it keep their defaults, or are not written, so that programs built against an older header go on.
 
-use super::tensor::check_alignment;
+use super::tensor::{Out, check_alignment};
 use crate::error::{Error, Result};
 use std::ffi::c_void;
 
@@ -169,6 +169,15 @@ impl<R: Record> Report<R> {
         }
         // SAFETY: not NULL; the size is readable (caller).
         Ok(Report { to, size: unsafe { size(function, name, to.cast_const()) }? })
+    }
+
+    pub(super) fn wanted(&self) -> bool {
+        !self.to.is_null()
+    }
+
+    /// Where it lies, as an output.
+    pub(super) fn span(&self, name: &'static str) -> Out<u8> {
+        Out::new(name, self.to.cast(), &[self.size]).optional()
     }
 
     /// Writes the fields that the caller's header has; `struct_size` stays the caller's.

@@ -36,8 +36,21 @@ impl Span {
     }
 
     /// NULL and allowed to be: nothing else is asked of it.
-    fn absent(&self) -> bool {
+    pub(super) fn absent(&self) -> bool {
         self.address == 0
+    }
+
+    pub(super) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Once checked.
+    pub(super) fn bytes(&self) -> usize {
+        self.len() * self.element.size
+    }
+
+    pub(super) fn is_output(&self) -> bool {
+        self.output
     }
 
     /// Elements from the first to the last, or the error of a product that overflows.
@@ -69,7 +82,7 @@ impl Span {
     }
 
     fn end(&self) -> usize {
-        self.address.saturating_add(self.len() * self.element.size)
+        self.address.saturating_add(self.bytes())
     }
 
     fn overlaps(&self, other: &Span) -> bool {
@@ -77,9 +90,9 @@ impl Span {
         both && self.address < other.end() && other.address < self.end()
     }
 
-    /// Whether both are the same memory exactly.
+    /// Whether both are the same memory exactly, and there is any.
     pub(super) fn is(&self, other: &Span) -> bool {
-        self.address == other.address && self.len() == other.len()
+        self.address == other.address && self.len() == other.len() && self.len() != 0 && !self.absent()
     }
 
     fn allows(&self, other: &Span) -> bool {
@@ -171,6 +184,10 @@ builders! { In Out }
 impl<T> In<T> {
     pub(super) fn new(name: &'static str, ptr: *const T, dims: &[usize]) -> In<T> {
         In { span: Span::new::<T>(name, ptr.addr(), dims, false), ptr }
+    }
+
+    pub(super) fn as_ptr(&self) -> *const T {
+        self.ptr
     }
 
     /// # Safety

@@ -78,7 +78,7 @@ pub fn cross_entropy_in_place_f32(
     losses: Option<&mut [f32]>,
     mean_loss: Option<&mut f64>,
 ) -> Result {
-    let function = "cross_entropy_in_place_f32";
+    let function = "cross_entropy_f32";
     let args = Arguments { function, label_smoothing, ignore_index, grad_scale, rows, classes };
     args.run(ctx, None, targets, losses, mean_loss, Some(logits))
 }

@@ -19,6 +19,13 @@ mod schedule;
 mod sgd;
 mod step;
 
+#[cfg(feature = "capi")]
+pub(crate) use {
+    adam::clip_adam,
+    norm::{clip_by_norm, grad_norm},
+    sgd::clip_sgd,
+};
+
 pub use adagrad::{AdagradOptions, clip_adagrad_f32};
 pub use adam::{AdamOptions, SecondMoment, clip_adam_f32};
 pub use lion::{LionOptions, clip_lion_f32};

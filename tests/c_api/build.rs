@@ -72,13 +72,26 @@ impl Program {
     /// Runs it in the repository's root, with nothing of this process's EK_ environment; it must succeed.
     #[track_caller]
     pub fn run(&self, args: &[&str], env: &[(&str, &str)]) -> String {
-        let mut command = Command::new(&self.path);
-        command.current_dir(root()).args(args).env_remove("EK_ISA").env_remove("EK_NUM_THREADS");
-        command.envs(env.iter().copied());
-        let output: Output = command.output().expect("the program starts");
+        let output = self.output(args, env);
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{args:?} {env:?}: {}\n{out}{err}", output.status);
         out
+    }
+
+    /// As [`Program::run`], but it must exit with a failure; returns what it says about it.
+    #[track_caller]
+    pub fn fail(&self, args: &[&str], env: &[(&str, &str)]) -> String {
+        let output = self.output(args, env);
+        assert_eq!(output.status.code(), Some(1), "{args:?} {env:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn output(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(&self.path);
+        command.current_dir(root()).args(args).env_remove("EK_ISA").env_remove("EK_NUM_THREADS");
+        // Cargo sets it, and it goes before the path in the program: to a library of an earlier build.
+        command.env_remove("LD_LIBRARY_PATH");
+        command.envs(env.iter().copied()).output().expect("the program starts")
     }
 }

@@ -37,3 +37,24 @@ fn context_and_version() {
     program.run(&["malformed"], &[("EK_NUM_THREADS", "many")]);
     assert_eq!(program.run(&["print"], &[("EK_ISA", "scalar"), ("EK_NUM_THREADS", "3")]), "scalar 3\n");
 }
+
+/// Every status-returning function with tensors stands in one of these tables.
+#[test]
+fn arguments_of_every_function_are_checked() {
+    let sources = ["tests/c_api/args.c", "tests/c_api/lists.c", "tests/c_api/context.c"];
+    let text: String = sources.map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
+    for name in declared() {
+        assert!(text.contains(&format!("{name}(")), "{name} is in none of {sources:?}");
+    }
+    for path in &sources[..2] {
+        for link in [Link::Shared, Link::Static] {
+            compile(&root().join(path), link).run(&[], &[]);
+            compile(&root().join(path), link).run(&[], &[("EK_NUM_THREADS", "1")]);
+        }
+    }
+}
+
+#[test]
+fn threads_forks_and_hosts() {
+    compile(&root().join("tests/c_api/threads.c"), Link::Shared).run(&[], &[]);
+}

@@ -1,0 +1,170 @@
+//! Lists of tensors from C, as parallel arrays: `count`, `sizes`, and an array of pointers for each kind of tensor.
+
+use super::tensor::{In, Span, check, check_alignment};
+use crate::error::{Error, Result, product};
+use crate::optim::lists::{TensorList, TensorListMut};
+use crate::scratch::Scratch;
+
+/// The sizes, the members and the other arguments of one call.
+const MOST_SPANS: usize = 12;
+
+/// One array of pointers, each to a tensor of the list's sizes.
+pub(super) struct Member {
+    name: &'static str,
+    tensors: In<*const f32>,
+    output: bool,
+}
+
+impl Member {
+    pub(super) fn input(name: &'static str, count: usize, tensors: *const *const f32) -> Member {
+        Member { name, tensors: In::new(name, tensors, &[count]), output: false }
+    }
+
+    pub(super) fn output(name: &'static str, count: usize, tensors: *const *mut f32) -> Member {
+        Member { name, tensors: In::new(name, tensors.cast(), &[count]), output: true }
+    }
+
+    /// NULL means that it is not given.
+    pub(super) fn optional(mut self) -> Member {
+        self.tensors = self.tensors.optional();
+        self
+    }
+
+    fn given(&self) -> bool {
+        // SAFETY: no element is looked at.
+        unsafe { self.tensors.option() }.is_some()
+    }
+}
+
+/// The sizes of a list, and what checks its members.
+pub(super) struct List {
+    function: &'static str,
+    count: usize,
+    sizes: In<usize>,
+}
+
+impl List {
+    pub(super) fn new(function: &'static str, count: usize, sizes: *const usize) -> List {
+        List { function, count, sizes: In::new("sizes", sizes, &[count]) }
+    }
+
+    /// Every check on the arrays, on the tensors in them and on `others`, in the order of [`check`].
+    ///
+    /// # Safety
+    /// Arrays that are not NULL hold `count` readable entries.
+    pub(super) unsafe fn check(&self, members: &[&Member], others: &[&Span]) -> Result {
+        let f = self.function;
+        // On the stack: a call allocates nothing.
+        let mut room: [&Span; MOST_SPANS] = [&self.sizes; MOST_SPANS];
+        let arrays = members.iter().map(|m| &*m.tensors).chain(others.iter().copied());
+        let used = 1 + room[1..].iter_mut().zip(arrays).map(|(place, span)| *place = span).count();
+        assert!(used == 1 + members.len() + others.len());
+        let spans = &room[..used];
+        check(f, spans)?;
+        // SAFETY: checked just now; readable (caller).
+        let sizes = unsafe { self.sizes.slice() };
+        for m in members.iter().filter(|m| m.given()) {
+            // SAFETY: as above.
+            let tensors = unsafe { m.tensors.slice() };
+            if let Some(i) = (0..self.count).find(|&i| tensors[i].is_null() && sizes[i] != 0) {
+                return Err(Error::null_pointer(f, format!("{}[{i}] is NULL", m.name)));
+            }
+        }
+        for (i, &size) in sizes.iter().enumerate() {
+            if product(f, "sizes", &[size]).is_err() {
+                let detail = format!("sizes[{i}] is {size}, more than this machine can address");
+                return Err(Error::invalid_size(f, detail));
+            }
+        }
+        for m in members.iter().filter(|m| m.given()) {
+            // SAFETY: as above.
+            let tensors = unsafe { m.tensors.slice() };
+            for i in (0..self.count).filter(|&i| sizes[i] != 0) {
+                if !tensors[i].is_aligned() {
+                    check_alignment(f, &format!("{}[{i}]", m.name), tensors[i].addr(), align_of::<f32>())?;
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe { self.check_overlap(members, spans) }
+    }
+
+    /// No tensor that is written overlaps anything: one pass over all of them in the order of their addresses.
+    ///
+    /// # Safety
+    /// As for [`List::check`], and the arrays have passed the checks before.
+    unsafe fn check_overlap(&self, members: &[&Member], spans: &[&Span]) -> Result {
+        // SAFETY: checked; readable (caller).
+        let sizes = unsafe { self.sizes.slice() };
+        let kinds = members.len() + 1;
+        let len = 3 * (members.len() * self.count + spans.len());
+        let mut scratch = Scratch::take::<usize>(self.function, len)?;
+        let ranges = scratch.slice::<usize>(len).as_chunks_mut::<3>().0;
+        let mut used = 0;
+        let mut add = |start: usize, bytes: usize, what: usize| {
+            if bytes != 0 {
+                ranges[used] = [start, start.saturating_add(bytes), what];
+                used += 1;
+            }
+        };
+        for (kind, m) in members.iter().enumerate().filter(|(_, m)| m.given()) {
+            // SAFETY: as above.
+            for (i, tensor) in unsafe { m.tensors.slice() }.iter().enumerate() {
+                add(tensor.addr(), sizes[i] * size_of::<f32>(), i * kinds + kind);
+            }
+        }
+        for (i, span) in spans.iter().enumerate().filter(|(_, s)| !s.absent()) {
+            add(span.address(), span.bytes(), i * kinds + members.len());
+        }
+        let ranges = &mut ranges[..used];
+        ranges.sort_unstable();
+        let output = |what: usize| match members.get(what % kinds) {
+            Some(m) => m.output,
+            None => spans[what / kinds].is_output(),
+        };
+        let name = |what: usize| match members.get(what % kinds) {
+            Some(m) => format!("{}[{}]", m.name, what / kinds),
+            None => spans[what / kinds].name.to_owned(),
+        };
+        // The furthest end so far, of all and of those written, and whose it is.
+        let (mut any, mut written) = ((0, 0), (0, 0));
+        for &mut [start, end, what] in ranges {
+            let before = if output(what) { any } else { written };
+            if start < before.0 {
+                let (first, second) = if output(what) { (what, before.1) } else { (before.1, what) };
+                let detail = format!("{} overlaps {}", name(first), name(second));
+                return Err(Error::overlap(self.function, detail));
+            }
+            any = any.max((end, what));
+            if output(what) {
+                written = written.max((end, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// [`List::check`] passed with this member, and the caller of the C function keeps its promise that each tensor is
+    /// readable and written by nobody until it returns.
+    pub(super) unsafe fn read<'a>(&self, member: &Member) -> TensorList<'a> {
+        // SAFETY: checked, and the caller's promise.
+        unsafe { TensorList::from_arrays(self.count, self.sizes.as_ptr(), member.tensors.as_ptr()) }
+    }
+
+    /// # Safety
+    /// [`List::check`] passed with this output, and the caller of the C function keeps its promise that each tensor is
+    /// writable and used by nobody else until it returns.
+    pub(super) unsafe fn write<'a>(&self, member: &Member) -> TensorListMut<'a> {
+        // SAFETY: checked, and the caller's promise.
+        unsafe { TensorListMut::from_arrays(self.count, self.sizes.as_ptr(), member.tensors.as_ptr().cast()) }
+    }
+
+    /// As [`List::write`]; None where an optional member is not given.
+    ///
+    /// # Safety
+    /// As for [`List::write`].
+    pub(super) unsafe fn write_option<'a>(&self, member: &Member) -> Option<TensorListMut<'a>> {
+        // SAFETY: the caller's promise.
+        member.given().then(|| unsafe { self.write(member) })
+    }
+}
