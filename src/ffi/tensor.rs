@@ -86,13 +86,13 @@ impl Span {
     }
 
     fn overlaps(&self, other: &Span) -> bool {
-        let both = self.len() != 0 && other.len() != 0 && !self.absent() && !other.absent();
+        let both = !self.is_empty() && !other.is_empty() && !self.absent() && !other.absent();
         both && self.address < other.end() && other.address < self.end()
     }
 
     /// Whether both are the same memory exactly, and there is any.
     pub(super) fn is(&self, other: &Span) -> bool {
-        self.address == other.address && self.len() == other.len() && self.len() != 0 && !self.absent()
+        self.address == other.address && self.len() == other.len() && !self.is_empty() && !self.absent()
     }
 
     fn allows(&self, other: &Span) -> bool {
@@ -194,7 +194,7 @@ impl<T> In<T> {
     /// [`check`] passed with this argument, and the caller of the C function keeps its promise that as many elements
     /// are readable and nobody writes them until it returns.
     pub(super) unsafe fn slice<'a>(&self) -> &'a [T] {
-        if self.len() == 0 {
+        if self.is_empty() {
             return &[];
         }
         // SAFETY: not NULL, aligned, and the length in bytes fits isize (check); readable (caller).
@@ -227,7 +227,7 @@ impl<T> Out<T> {
     /// function keeps its promise that as many initialised elements are writable, and used by nobody else until it
     /// returns.
     pub(super) unsafe fn slice<'a>(&self) -> &'a mut [T] {
-        if self.len() == 0 {
+        if self.is_empty() {
             return &mut [];
         }
         // SAFETY: not NULL, aligned, the length in bytes fits isize, and it overlaps no other slice (check); writable

@@ -64,7 +64,6 @@ impl<'a> TensorList<'a> {
     /// # Safety
     /// For `'a`, `sizes` and `tensors` hold `count` entries, and entry i of `tensors`, unless its size is 0, is valid
     /// for reading that many floats, which nobody writes.
-    #[cfg_attr(not(test), allow(dead_code))]
     #[cfg(any(test, feature = "capi"))]
     pub(crate) unsafe fn from_arrays(count: usize, sizes: *const usize, tensors: *const *const f32) -> Self {
         TensorList { repr: Repr::Arrays { sizes, tensors }, count, lifetime: PhantomData }
@@ -118,7 +117,6 @@ impl<'a> TensorListMut<'a> {
     /// # Safety
     /// For `'a`, `sizes` and `tensors` hold `count` entries, and entry i of `tensors`, unless its size is 0, is valid
     /// for reading and writing that many floats, which nobody else touches.
-    #[cfg_attr(not(test), allow(dead_code))]
     #[cfg(any(test, feature = "capi"))]
     pub(crate) unsafe fn from_arrays(count: usize, sizes: *const usize, tensors: *const *mut f32) -> Self {
         TensorListMut { repr: Repr::Arrays { sizes, tensors: tensors.cast() }, count, lifetime: PhantomData }
