@@ -57,12 +57,10 @@ fn span(function: &'static str, name: &str, rows: usize, cols: usize, ld: usize)
     if rows == 0 || cols == 0 {
         return Ok(0);
     }
-    Ok(product(function, name, &[rows - 1, ld])?
-        .checked_add(cols)
-        .filter(|n| *n <= isize::MAX as usize / 8)
-        .ok_or_else(|| {
-            Error::invalid_size(function, format!("{name} spans more elements than this machine can address"))
-        })?)
+    let spanned = product(function, name, &[rows - 1, ld])?.checked_add(cols);
+    spanned.filter(|n| *n <= isize::MAX as usize / 8).ok_or_else(|| {
+        Error::invalid_size(function, format!("{name} spans more elements than this machine can address"))
+    })
 }
 
 fn check_matrix(function: &'static str, name: &str, len: usize, rows: usize, cols: usize, ld: usize) -> Result {
@@ -225,7 +223,7 @@ fn deal<E: Epilogue>(ctx: &Context, x: &Args<'_, E>, c: &mut [f32], few_rows: bo
         unsafe { dots.run(ctx) };
         return Ok(());
     }
-    let turn = x.trans_b == Transpose::No && x.n > 1 || x.trans_b == Transpose::No && x.ldb > 1;
+    let turn = x.trans_b == Transpose::No && (x.n > 1 || x.ldb > 1);
     let mut scratch = Scratch::take::<f32>(x.function, if turn { x.n * k } else { 0 })?;
     let (columns, ldx) = if turn {
         let columns = scratch.slice::<f32>(x.n * k);
