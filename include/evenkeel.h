@@ -402,7 +402,7 @@ EK_API void ek_context_options_init(ek_context_options *options);
 // no size or fields that this library does not know, and where EK_ISA or EK_NUM_THREADS is needed and malformed.
 EK_API ek_status ek_context_create(const ek_context_options *options, ek_context **out);
 
-// Destroys a context that no call uses any more; its threads end by themselves, soon after. NULL is fine.
+// Destroys a context that no call uses any more, and waits for its threads to end. NULL is fine.
 EK_API void ek_context_destroy(ek_context *ctx);
 
 // Threads that a call with this context may use, the calling one included. 0 where ctx is NULL and the default

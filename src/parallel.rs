@@ -8,6 +8,7 @@ use crate::fpenv::FpEnv;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 
 /// `parallel_for(tasks, task)` of a host program.
 pub(crate) type HostParallelFor = Box<dyn Fn(usize, &(dyn Fn(usize) + Sync)) + Send + Sync>;
@@ -139,6 +140,7 @@ pub(crate) struct Pool {
 struct Started {
     process: u32,
     pool: rayon::ThreadPool,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Pool {
@@ -170,19 +172,24 @@ impl Pool {
             {
                 return Some(&started.pool);
             }
+            let mut threads = Vec::with_capacity(self.threads - 1);
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(self.threads - 1)
-                .thread_name(|i| format!("evenkeel-{i}"))
+                .spawn_handler(|worker| {
+                    let name = format!("evenkeel-{}", worker.index());
+                    threads.push(std::thread::Builder::new().name(name).spawn(|| worker.run())?);
+                    Ok(())
+                })
                 .build()
                 .ok()?;
-            let new = Box::into_raw(Box::new(Started { process, pool }));
+            let new = Box::into_raw(Box::new(Started { process, pool, threads }));
             match self.started.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire) {
                 // What `seen` pointed to belongs to the parent process and is left alone.
                 // SAFETY: `new` is valid, and from here on freed only by drop.
                 Ok(_) => return Some(unsafe { &(*new).pool }),
                 Err(other) => {
                     // SAFETY: the exchange failed, so `new` is still ours alone.
-                    drop(unsafe { Box::from_raw(new) });
+                    unsafe { Box::from_raw(new) }.end();
                     seen = other;
                 }
             }
@@ -206,7 +213,22 @@ impl Drop for Pool {
             && s.process == std::process::id()
         {
             // SAFETY: as above; it came from Box::into_raw, and its threads belong to this process.
-            drop(unsafe { Box::from_raw(started) });
+            unsafe { Box::from_raw(started) }.end();
+        }
+    }
+}
+
+impl Started {
+    /// Ends the pool and waits for its threads, so that none runs on in a library that is then unloaded.
+    fn end(self: Box<Self>) {
+        drop(self.pool);
+        let this = std::thread::current().id();
+        for thread in self.threads {
+            // A context may be dropped by a task on its own pool, which cannot wait for itself.
+            if thread.thread().id() != this {
+                // A worker that panicked has already told its caller.
+                let _ = thread.join();
+            }
         }
     }
 }

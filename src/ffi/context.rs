@@ -133,7 +133,7 @@ pub unsafe extern "C" fn ek_context_create(options: *const ek_context_options, o
     })
 }
 
-/// Destroys a context that no call uses any more; its threads end by themselves, soon after. NULL is fine.
+/// Destroys a context that no call uses any more, and waits for its threads to end. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ek_context_destroy(ctx: *mut ek_context) {
     guard("context_destroy", || {

@@ -183,6 +183,37 @@ fn a_forked_child_computes_too() {
     assert_same_bits("the parent afterwards", &product(&ctx), &want);
 }
 
+#[cfg(target_os = "linux")]
+fn wait_for(what: &str, happened: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !happened() {
+        assert!(std::time::Instant::now() < deadline, "{what}: not within ten seconds");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// A library may be unloaded once its contexts are gone.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_thread_outlives_its_context() {
+    // Threads of other tests' contexts come and go meanwhile: this one has a pool of a size that no other has.
+    let named = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let name =
+            |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.ok()?.path().join("comm")).ok();
+        tasks.filter_map(name).filter(|name| name.trim() == "evenkeel-11").count()
+    };
+    for _ in 0..20 {
+        let ctx = Context::builder().num_threads(13).build().unwrap();
+        let c = product(&ctx);
+        wait_for("the thread starts", || named() == 1);
+        drop(ctx);
+        // Joined; the kernel takes its entry away a moment later.
+        wait_for("the thread is gone", || named() == 0);
+        assert!(c.iter().all(|v| v.is_finite()));
+    }
+}
+
 #[test]
 fn choices_are_checked() {
     let error = Context::builder().num_threads(usize::MAX).build().unwrap_err();
