@@ -7,7 +7,6 @@ use crate::simd::{Kernel, LANES, Simd};
 ///
 /// a(i, p) stands at `a + i·a_row + p·a_col`; row p of B stands at `b + p·b_row` and holds as many whole vectors as
 /// `cols` needs. c = fma(alpha, s, beta·c), where beta = 0 does not read C.
-#[derive(Clone, Copy)]
 pub(super) struct Tile {
     pub rows: usize,
     pub cols: usize,
@@ -30,7 +29,7 @@ impl Tile {
     /// 1 ≤ rows ≤ tile_rows, 1 ≤ cols ≤ tile width (or the wide tile's, exactly); A and B are readable as the fields say, and rows × cols of C
     /// readable and writable by this thread alone. With `PACKED`, a_row = 1 and a_col = rows.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd, const PACKED: bool>(self, s: S) {
+    pub(super) unsafe fn run<S: Simd, const PACKED: bool>(&self, s: S) {
         macro_rules! by_rows {
             ($nv:literal: $($mr:literal)*) => {
                 match self.rows {
@@ -58,21 +57,23 @@ impl Tile {
     }
 }
 
-/// The tile with its size as constants, so that the accumulators are registers.
-struct Sized<const MR: usize, const NV: usize, const PACKED: bool>(Tile);
+/// The tile with its size as constants, so that the accumulators are registers. By reference: a copy of fields that were
+/// just stored one by one would be loaded by whole vectors, which waits for the stores.
+struct Sized<'a, const MR: usize, const NV: usize, const PACKED: bool>(&'a Tile);
 
-impl<const MR: usize, const NV: usize, const PACKED: bool> Kernel for Sized<MR, NV, PACKED> {
+impl<const MR: usize, const NV: usize, const PACKED: bool> Kernel for Sized<'_, MR, NV, PACKED> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let t = self.0;
+        let (k, b_row, cols, c, ldc) = (t.k, t.b_row, t.cols, t.c, t.ldc);
         let (a_row, a_col) = if PACKED { (1, MR) } else { (t.a_row, t.a_col) };
         let mut acc = [[s.zero(); NV]; MR];
         // SAFETY: the contract of Tile::run, whose fields these are.
         unsafe {
             let (mut a, mut b) = (t.a, t.b);
-            for _ in 0..t.k {
+            for _ in 0..k {
                 let mut row = [s.zero(); NV];
                 for j in 0..NV {
                     row[j] = s.load(b.add(j * LANES));
@@ -84,21 +85,19 @@ impl<const MR: usize, const NV: usize, const PACKED: bool> Kernel for Sized<MR, 
                     }
                 }
                 a = a.wrapping_add(a_col);
-                b = b.wrapping_add(t.b_row);
+                b = b.wrapping_add(b_row);
             }
-            let last = t.cols - (NV - 1) * LANES;
-            let alpha = s.splat(t.alpha);
-            let beta = s.splat(t.beta);
+            let last = cols - (NV - 1) * LANES;
+            let (alpha, beta) = (s.splat(t.alpha), s.splat(t.beta));
+            let (reads_c, scales_c) = (t.beta != 0.0, t.beta != 1.0);
             for i in 0..MR {
                 for j in 0..NV {
-                    let c = t.c.add(i * t.ldc + j * LANES);
+                    let c = c.add(i * ldc + j * LANES);
                     let width = if j + 1 < NV { LANES } else { last };
-                    let start = if t.beta == 0.0 {
-                        s.zero()
-                    } else if t.beta == 1.0 {
-                        s.load_up_to(c, width)
-                    } else {
-                        s.mul(beta, s.load_up_to(c, width))
+                    let start = match (reads_c, scales_c) {
+                        (false, _) => s.zero(),
+                        (true, false) => s.load_up_to(c, width),
+                        (true, true) => s.mul(beta, s.load_up_to(c, width)),
                     };
                     s.store_up_to(c, s.fma(alpha, acc[i][j], start), width);
                 }
