@@ -220,7 +220,7 @@ impl Drop for Pool {
 
 impl Started {
     /// Ends the pool and waits for its threads, so that none runs on in a library that is then unloaded.
-    fn end(self: Box<Self>) {
+    fn end(self) {
         drop(self.pool);
         let this = std::thread::current().id();
         for thread in self.threads {
