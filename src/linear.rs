@@ -290,7 +290,14 @@ pub fn linear_backward_weight_f32(
 
     let beta = if accumulate { 1.0 } else { 0.0 };
     let (m, n, k) = (out_features, in_features, batch);
-    fn args<'a, E>(f: &'static str, dims: [usize; 3], dz: &'a [f32], x: &'a [f32], beta: f32, e: &'a E) -> Args<'a, E> {
+    fn args<'a, E>(
+        f: &'static str,
+        dims: [usize; 3],
+        dz: &'a [f32],
+        x: &'a [f32],
+        beta: f32,
+        e: &'a E,
+    ) -> Args<'a, f32, E> {
         let [m, n, k] = dims;
         Args {
             function: f,
@@ -351,19 +358,25 @@ impl Epilogue for SumSquares<'_> {
     unsafe fn apply<S: Simd>(&self, s: S, p: Finished) {
         for j in (0..p.cols).step_by(LANES) {
             let width = LANES.min(p.cols - j);
-            let slot = (p.row / ROW_GROUP * self.columns + (p.col + j) / LANES) * LANES;
-            // SAFETY: the piece lies in dw and is this thread's, and so is the slot of its rows and columns (GROUPS);
-            // there is one for each block (linear_backward_weight_f32).
-            unsafe {
-                let slot = self.slots.as_ptr().add(slot);
-                let (mut low, mut high) = (s.load_d(slot), s.load_d(slot.add(LANES / 2)));
-                for i in 0..p.rows {
-                    let (a, b) = s.widen(s.load_up_to(p.c.add(i * p.ldc + j), width));
-                    low = s.fma_d(a, a, low);
-                    high = s.fma_d(b, b, high);
+            let mut i = 0;
+            while i < p.rows {
+                let group = (p.row + i) / ROW_GROUP;
+                let end = p.rows.min((group + 1) * ROW_GROUP - p.row);
+                let slot = (group * self.columns + (p.col + j) / LANES) * LANES;
+                // SAFETY: the piece lies in dw and is this thread's, and so is the slot of its rows and columns (GROUPS);
+                // there is one for each block (linear_backward_weight_f32).
+                unsafe {
+                    let slot = self.slots.as_ptr().add(slot);
+                    let (mut low, mut high) = (s.load_d(slot), s.load_d(slot.add(LANES / 2)));
+                    while i < end {
+                        let (a, b) = s.widen(s.load_up_to(p.c.add(i * p.ldc + j), width));
+                        low = s.fma_d(a, a, low);
+                        high = s.fma_d(b, b, high);
+                        i += 1;
+                    }
+                    s.store_d(slot, low);
+                    s.store_d(slot.add(LANES / 2), high);
                 }
-                s.store_d(slot, low);
-                s.store_d(slot.add(LANES / 2), high);
             }
         }
     }

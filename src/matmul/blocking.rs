@@ -1,6 +1,6 @@
 //! Block sizes: one row for each instruction set, and why.
 
-use crate::simd::{Isa, LANES};
+use crate::simd::Isa;
 
 /// Depth of a block of k. It is part of the specification: sums start anew at each multiple.
 pub const K_BLOCK: usize = 256;
@@ -21,6 +21,14 @@ pub(super) const fn tile_rows(isa: Isa) -> usize {
     }
 }
 
+/// Rows of a tile of half a vector, where halves are registers of their own: as many accumulators as the whole tile has.
+pub(super) const fn narrow_rows(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx2 | Isa::Neon => 12,
+        Isa::Avx512 | Isa::Portable | Isa::Scalar => 0,
+    }
+}
+
 /// Vectors in a row of a register tile at most.
 pub(super) const fn tile_vectors(isa: Isa) -> usize {
     match isa {
@@ -29,27 +37,18 @@ pub(super) const fn tile_vectors(isa: Isa) -> usize {
     }
 }
 
-/// A tile for few rows: rows at most, and vectors in a row. One row of two vectors would wait for the latency of its
-/// own additions. Only where B is read in place.
-pub(super) const fn wide_tile(isa: Isa) -> (usize, usize) {
-    match isa {
-        Isa::Avx512 => (3, 8),
-        Isa::Avx2 | Isa::Neon => (1, 4),
-        Isa::Portable | Isa::Scalar => (0, 1),
-    }
-}
-
-/// Columns of a register tile at most, which is the width of a packed panel of B.
-pub(super) const fn panel_width(isa: Isa) -> usize {
-    tile_vectors(isa) * LANES
-}
-
 /// Rows of a packed block of A: 252 × 256 floats are 252 KiB, a part of any second-level cache. A multiple of every
 /// tile's rows and of [`ROW_GROUP`].
 pub(super) const M_BLOCK: usize = 252;
 
+/// Rows up to which a panel of B is packed right before its only use. Their packed A is 336 KiB.
+pub(super) const M_ONCE: usize = 336;
+
 /// Rows whose partial sums of squares join, a multiple of the tile's rows on every instruction set.
 pub(crate) const ROW_GROUP: usize = 42;
 
-/// Floats of packed B at a time: 8 MiB stay in a third-level cache beside C.
-pub(super) const B_LIMIT: usize = 2 << 20;
+/// Bytes of packed B at a time: 8 MiB stay in a third-level cache beside C.
+pub(super) const B_LIMIT: usize = 8 << 20;
+
+/// Bytes of B that stay in a first-level cache beside A and C.
+pub(super) const B_NEAR: usize = 16 << 10;

@@ -2,9 +2,11 @@
 
 use super::blocking::DEALT_BLOCK;
 use super::epilogue::{Epilogue, Finished};
+use super::pack::Operand;
+use super::real::{Real, Vector};
 use crate::context::Context;
 use crate::parallel::Work;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
 /// Lanes that k is dealt to.
@@ -17,28 +19,28 @@ const PIECE: usize = 64;
 ///
 /// out(i, j) joins C at `c + i·c_few + j·c_many`; one of the strides is 1 or a whole row of C.
 #[derive(Clone, Copy)]
-pub(super) struct Dots<'a, E> {
+pub(super) struct Dots<'a, O: Operand, E> {
     pub few: usize,
     /// Whether the few are rows of C, or its columns.
     pub few_are_rows: bool,
     pub many: usize,
     pub k: usize,
-    pub x: *const f32,
+    pub x: *const O::Real,
     pub ldx: usize,
-    pub w: *const f32,
+    pub w: *const O,
     pub ldw: usize,
-    pub c: *mut f32,
+    pub c: *mut O::Real,
     pub c_few: usize,
     pub c_many: usize,
-    pub alpha: f32,
-    pub beta: f32,
+    pub alpha: O::Real,
+    pub beta: O::Real,
     pub epilogue: &'a E,
 }
 
 // SAFETY: x and w are only read; tasks write disjoint elements of C.
-unsafe impl<E: Sync> Sync for Dots<'_, E> {}
+unsafe impl<O: Operand, E: Sync> Sync for Dots<'_, O, E> {}
 
-impl<E: Epilogue> Dots<'_, E> {
+impl<O: Operand, E: Epilogue<O::Real>> Dots<'_, O, E> {
     /// # Safety
     /// few ≤ 4; x, w readable and c writable as the fields say.
     pub(super) unsafe fn run(&self, ctx: &Context) {
@@ -50,34 +52,32 @@ impl<E: Epilogue> Dots<'_, E> {
     }
 }
 
-struct Piece<'a, 'b, E> {
-    dots: &'a Dots<'b, E>,
+struct Piece<'a, 'b, O: Operand, E> {
+    dots: &'a Dots<'b, O, E>,
     rows: Range<usize>,
 }
 
-impl<E: Epilogue> Kernel for Piece<'_, '_, E> {
+impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.dots;
-        let mut j = self.rows.start;
-        // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands.
-        macro_rules! groups {
-            ($few:literal: $($group:literal)*) => {{$(
-                while self.rows.end - j >= $group {
-                    // SAFETY: rows j to j + group of w exist (loop bound), and few rows of x (match).
-                    s.outline(Group::<_, $few, $group> { dots: d, row: j });
-                    j += $group;
-                }
-            )*}};
-        }
-        match d.few {
-            1 => groups!(1: 8 1),
-            2 => groups!(2: 4 1),
-            3 => groups!(3: 3 1),
-            _ => groups!(4: 3 1),
-        }
+        let rows = Rows {
+            few: d.few,
+            rows: self.rows.clone(),
+            k: d.k,
+            x: d.x,
+            ldx: d.ldx,
+            w: d.w,
+            ldw: d.ldw,
+            c: d.c,
+            c_few: d.c_few,
+            c_many: d.c_many,
+            alpha: d.alpha,
+            beta: d.beta,
+        };
+        s.outline(&rows);
         let (rows, cols, row, col) = if d.few_are_rows {
             (d.few, self.rows.len(), 0, self.rows.start)
         } else {
@@ -93,110 +93,133 @@ impl<E: Epilogue> Kernel for Piece<'_, '_, E> {
     }
 }
 
-/// `X` rows of x against `W` rows of w.
-struct Group<'a, 'b, E, const X: usize, const W: usize> {
-    dots: &'a Dots<'b, E>,
-    row: usize,
+/// The rows `rows` of w. As [`Dots`], whose promises it keeps.
+struct Rows<O: Operand> {
+    few: usize,
+    rows: Range<usize>,
+    k: usize,
+    x: *const O::Real,
+    ldx: usize,
+    w: *const O,
+    ldw: usize,
+    c: *mut O::Real,
+    c_few: usize,
+    c_many: usize,
+    alpha: O::Real,
+    beta: O::Real,
 }
 
-impl<E, const X: usize, const W: usize> Kernel for Group<'_, '_, E, X, W> {
+impl<O: Operand> Kernel for &Rows<O> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let d = self.dots;
-        let zero = s.splat_h(0.0);
+        let mut j = self.rows.start;
+        // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands; eight
+        // doubles are two registers where eight floats are one.
+        macro_rules! groups {
+            ($few:literal: $($group:literal)*) => {{$(
+                while self.rows.end - j >= $group {
+                    s.outline(&Group::<O, $few, $group> { rows: self, row: j });
+                    j += $group;
+                }
+            )*}};
+        }
+        match (self.few, size_of::<O::Real>()) {
+            (1, 4) => groups!(1: 8 1),
+            (2, 4) => groups!(2: 4 1),
+            (3, 4) => groups!(3: 3 1),
+            (_, 4) => groups!(4: 3 1),
+            (1, _) => groups!(1: 4 1),
+            (2, _) => groups!(2: 2 1),
+            (3, _) => groups!(3: 1),
+            (_, _) => groups!(4: 1),
+        }
+    }
+}
+
+/// `X` rows of x against `W` rows of w.
+struct Group<'a, O: Operand, const X: usize, const W: usize> {
+    rows: &'a Rows<O>,
+    row: usize,
+}
+
+/// Elements of each row of w that are asked for ahead of their use.
+const AHEAD: usize = 256;
+
+impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let d = self.rows;
+        let zero = <O::Real as Real>::Dealt::<S>::splat(s, O::Real::default());
         let mut p0 = 0;
         while p0 < d.k {
             let depth = DEALT_BLOCK.min(d.k - p0);
             let mut acc = [[zero; W]; X];
-            // SAFETY: p0 + depth <= k; the rows are readable (contract of Dots::run).
+            // SAFETY: p0 + depth <= k; the rows are readable (promise of Dots::run), and loads past them are masked.
             unsafe {
                 let x = d.x.add(p0);
                 let w = d.w.add(self.row * d.ldw + p0);
-                let mut p = 0;
-                while p + DEAL <= depth {
-                    let mut rows = [zero; W];
-                    for j in 0..W {
-                        rows[j] = s.load_h(w.add(j * d.ldw + p));
-                    }
-                    for i in 0..X {
-                        let v = s.load_h(x.add(i * d.ldx + p));
+                macro_rules! step {
+                    ($p:expr, $n:expr) => {
+                        let mut rows = [zero; W];
                         for j in 0..W {
-                            acc[i][j] = s.fma_h(v, rows[j], acc[i][j]);
+                            rows[j] = O::load_dealt(s, w.add(j * d.ldw + $p), $n);
                         }
+                        for i in 0..X {
+                            let v = <O::Real as Real>::Dealt::<S>::load_up_to(s, x.add(i * d.ldx + $p), $n);
+                            for j in 0..W {
+                                acc[i][j] = <O::Real as Real>::Dealt::<S>::fma(s, v, rows[j], acc[i][j]);
+                            }
+                        }
+                    };
+                }
+                let mut p = 0;
+                while p + 2 * DEAL <= depth {
+                    for j in 0..W {
+                        s.prefetch(w.wrapping_add(j * d.ldw + p + AHEAD).cast());
                     }
+                    step!(p, DEAL);
+                    step!(p + DEAL, DEAL);
+                    p += 2 * DEAL;
+                }
+                // Lanes past the end hold zeros, as the order says.
+                while p < depth {
+                    step!(p, depth - p);
                     p += DEAL;
                 }
-                if p < depth {
-                    // Lanes past the end hold zeros, as the order says.
-                    let rest = depth - p;
-                    let mut rows = [zero; W];
-                    for j in 0..W {
-                        rows[j] = load_rest(s, w.add(j * d.ldw + p), rest);
-                    }
-                    for i in 0..X {
-                        let v = load_rest(s, x.add(i * d.ldx + p), rest);
-                        for j in 0..W {
-                            acc[i][j] = s.fma_h(v, rows[j], acc[i][j]);
-                        }
-                    }
-                }
-                self.join(s, acc, if p0 == 0 { d.beta } else { 1.0 });
+                self.join(s, &acc, if p0 == 0 { d.beta } else { O::Real::ONE });
             }
             p0 += DEALT_BLOCK;
         }
     }
 }
 
-impl<E, const X: usize, const W: usize> Group<'_, '_, E, X, W> {
+impl<O: Operand, const X: usize, const W: usize> Group<'_, O, X, W> {
     /// Lanes join in ascending order to s, and s joins C.
     ///
     /// # Safety
     /// X × W elements of C are writable.
     #[inline(always)]
-    unsafe fn join<S: Simd>(&self, s: S, acc: [[S::H; W]; X], beta: f32) {
-        let d = self.dots;
+    unsafe fn join<S: Simd>(&self, s: S, acc: &[[<O::Real as Real>::Dealt<S>; W]; X], beta: O::Real) {
+        let d = self.rows;
         for i in 0..X {
-            // One vector operation adds lane l of every output at once.
-            let mut lanes = [[0.0; LANES]; DEAL];
             for j in 0..W {
-                let a = s.to_array_h(acc[i][j]);
-                for l in 0..DEAL {
-                    lanes[l][j] = a[l];
+                let mut lanes = [O::Real::default(); DEAL];
+                // SAFETY: lanes holds a vector; the contract.
+                unsafe {
+                    acc[i][j].store(s, lanes.as_mut_ptr());
+                    let mut sum = lanes[0];
+                    for lane in &lanes[1..] {
+                        sum = sum + *lane;
+                    }
+                    let c = d.c.add(i * d.c_few + (self.row + j) * d.c_many);
+                    let start = if beta == O::Real::default() { O::Real::default() } else { beta * *c };
+                    *c = O::Real::fma::<S>(d.alpha, sum, start);
                 }
-            }
-            let mut sum = s.from_array(lanes[0]);
-            for lane in &lanes[1..] {
-                sum = s.add(sum, s.from_array(*lane));
-            }
-            let mut old = [0.0; LANES];
-            if beta != 0.0 {
-                for (j, old) in old.iter_mut().enumerate().take(W) {
-                    // SAFETY: the contract.
-                    *old = unsafe { *d.c.add(i * d.c_few + (self.row + j) * d.c_many) };
-                }
-            }
-            let start = if beta == 0.0 { s.zero() } else { s.mul(s.splat(beta), s.from_array(old)) };
-            let new = s.to_array(s.fma(s.splat(d.alpha), sum, start));
-            for (j, new) in new.iter().enumerate().take(W) {
-                // SAFETY: the contract.
-                unsafe { *d.c.add(i * d.c_few + (self.row + j) * d.c_many) = *new };
             }
         }
-    }
-}
-
-/// The first `n` < 8 floats, zeros after them.
-///
-/// # Safety
-/// `p` is valid for reading `n` floats.
-#[inline(always)]
-unsafe fn load_rest<S: Simd>(s: S, p: *const f32, n: usize) -> S::H {
-    let mut rest = [0.0; DEAL];
-    // SAFETY: n < 8 floats are readable (contract).
-    unsafe {
-        std::ptr::copy_nonoverlapping(p, rest.as_mut_ptr(), n);
-        s.load_h(rest.as_ptr())
     }
 }

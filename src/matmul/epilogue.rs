@@ -1,11 +1,12 @@
-//! What happens to a tile of C right after its last block of k joined, while it is in the nearest cache.
+//! What happens to a piece of C right after its last block of k joined, while it is in the nearest cache.
 
+use super::real::Real;
 use crate::simd::Simd;
 
 /// A finished piece of C: `rows` × `cols` elements whose first is C(row, col).
 #[derive(Clone, Copy)]
-pub(crate) struct Finished {
-    pub c: *mut f32,
+pub(crate) struct Finished<T = f32> {
+    pub c: *mut T,
     pub ldc: usize,
     pub row: usize,
     pub col: usize,
@@ -14,20 +15,20 @@ pub(crate) struct Finished {
 }
 
 /// A step on finished pieces. Every element of C is in exactly one piece; `col` is a multiple of 16.
-pub(crate) trait Epilogue: Sync {
-    /// If true, no piece crosses a multiple of [`super::ROW_GROUP`] rows, one thread has all pieces of a group and of
-    /// 16 columns, and they come in ascending order of rows.
+pub(crate) trait Epilogue<T = f32>: Sync {
+    /// If true, one thread has all pieces of [`super::ROW_GROUP`] rows and 16 columns, and they come in ascending order
+    /// of rows.
     const GROUPS: bool = false;
 
     /// # Safety
     /// The piece is readable and writable by this thread alone.
-    unsafe fn apply<S: Simd>(&self, s: S, piece: Finished);
+    unsafe fn apply<S: Simd>(&self, s: S, piece: Finished<T>);
 }
 
 /// No step.
 pub(crate) struct Plain;
 
-impl Epilogue for Plain {
+impl<T: Real> Epilogue<T> for Plain {
     #[inline(always)]
-    unsafe fn apply<S: Simd>(&self, _: S, _: Finished) {}
+    unsafe fn apply<S: Simd>(&self, _: S, _: Finished<T>) {}
 }

@@ -12,17 +12,20 @@
 //! A context with [`crate::ContextBuilder::batch_invariant`] uses the ascending order everywhere: a row's bits then
 //! never depend on how many rows stand beside it.
 
+mod block;
 mod blocking;
 mod dot;
 mod driver;
 mod epilogue;
 mod pack;
-mod small;
+mod real;
 mod tile;
 
 pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};
 pub(crate) use epilogue::{Epilogue, Finished, Plain};
+pub(crate) use pack::Operand;
+pub(crate) use real::Real;
 
 use crate::context::Context;
 use crate::error::{Error, Result, product};
@@ -141,19 +144,19 @@ pub fn matmul_f32(
 }
 
 /// A product with checked arguments, and what to do with its result.
-pub(crate) struct Args<'a, E> {
+pub(crate) struct Args<'a, O: Operand, E> {
     pub function: &'static str,
     pub trans_a: Transpose,
     pub trans_b: Transpose,
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    pub alpha: f32,
-    pub a: &'a [f32],
+    pub alpha: O::Real,
+    pub a: &'a [O],
     pub lda: usize,
-    pub b: &'a [f32],
+    pub b: &'a [O],
     pub ldb: usize,
-    pub beta: f32,
+    pub beta: O::Real,
     pub ldc: usize,
     pub epilogue: &'a E,
 }
@@ -162,7 +165,11 @@ pub(crate) struct Args<'a, E> {
 ///
 /// # Errors
 /// `OutOfMemory`, before C is touched.
-pub(crate) fn multiply<E: Epilogue>(ctx: &Context, x: &Args<'_, E>, c: &mut [f32]) -> Result {
+pub(crate) fn multiply<O: Operand, E: Epilogue<O::Real>>(
+    ctx: &Context,
+    x: &Args<'_, O, E>,
+    c: &mut [O::Real],
+) -> Result {
     if x.m == 0 || x.n == 0 {
         return Ok(());
     }
@@ -177,18 +184,24 @@ pub(crate) fn multiply<E: Epilogue>(ctx: &Context, x: &Args<'_, E>, c: &mut [f32
     if x.trans_a == Transpose::No && (few_rows || few_cols) && !ctx.batch_invariant() && !E::GROUPS {
         return deal(ctx, x, c, few_rows);
     }
-    let view = |slice: &[f32], transpose, ld| match transpose {
+    let view = |slice: &[O], transpose, ld| match transpose {
         Transpose::No => View { ptr: slice.as_ptr(), row: ld, col: 1 },
         Transpose::Yes => View { ptr: slice.as_ptr(), row: 1, col: ld },
     };
+    let (a, b) = (view(x.a, x.trans_a, x.lda), view(x.b, x.trans_b, x.ldb));
+    // Lanes run along the columns of C, or along its rows where it has too few columns to fill them.
+    let turned = x.n <= O::Real::LANES * 3 / 4 && x.m > x.n && !E::GROUPS;
+    let (m, n, a, b) = if turned { (x.n, x.m, b.turned(), a.turned()) } else { (x.m, x.n, a, b) };
+    let (c_row, c_col) = if turned { (1, x.ldc) } else { (x.ldc, 1) };
     let product = Product {
         function: x.function,
-        m: x.m,
-        n: x.n,
+        m,
+        n,
         k: x.k,
-        a: view(x.a, x.trans_a, x.lda),
-        b: view(x.b, x.trans_b, x.ldb),
-        ldc: x.ldc,
+        a,
+        b,
+        c_row,
+        c_col,
         alpha: x.alpha,
         beta: x.beta,
         epilogue: x.epilogue,
@@ -198,88 +211,75 @@ pub(crate) fn multiply<E: Epilogue>(ctx: &Context, x: &Args<'_, E>, c: &mut [f32
 }
 
 /// The dealt order: rows of A against rows of B, or against columns of B turned into rows.
-fn deal<E: Epilogue>(ctx: &Context, x: &Args<'_, E>, c: &mut [f32], few_rows: bool) -> Result {
-    let c = c.as_mut_ptr();
-    let (alpha, beta, k, epilogue) = (x.alpha, x.beta, x.k, x.epilogue);
-    if few_rows {
-        let (x_ptr, w) = (x.a.as_ptr(), x.b.as_ptr());
-        let dots = dot::Dots {
-            few: x.m,
-            few_are_rows: true,
-            many: x.n,
-            k,
-            x: x_ptr,
-            ldx: x.lda,
-            w,
-            ldw: x.ldb,
-            c,
-            c_few: x.ldc,
-            c_many: 1,
-            alpha,
-            beta,
-            epilogue,
-        };
-        // SAFETY: callers checked the dimensions; m <= 4.
-        unsafe { dots.run(ctx) };
-        return Ok(());
-    }
-    let turn = x.trans_b == Transpose::No && (x.n > 1 || x.ldb > 1);
-    let mut scratch = Scratch::take::<f32>(x.function, if turn { x.n * k } else { 0 })?;
-    let (columns, ldx) = if turn {
-        let columns = scratch.slice::<f32>(x.n * k);
-        for (j, column) in columns.chunks_exact_mut(k).enumerate() {
-            for (p, v) in column.iter_mut().enumerate() {
-                *v = x.b[p * x.ldb + j];
+fn deal<O: Operand, E: Epilogue<O::Real>>(
+    ctx: &Context,
+    x: &Args<'_, O, E>,
+    c: &mut [O::Real],
+    few_rows: bool,
+) -> Result {
+    let k = x.k;
+    let (few, many) = if few_rows { (x.m, x.n) } else { (x.n, x.m) };
+    let (rows, ld, step) = match (few_rows, x.trans_b) {
+        (true, _) => (x.a, x.lda, 1),
+        (false, Transpose::Yes) => (x.b, x.ldb, 1),
+        (false, Transpose::No) => (x.b, 1, x.ldb),
+    };
+    // The few are copied where they are not rows of numbers to compute with.
+    let direct = if step == 1 || k == 1 { O::direct(rows.as_ptr()) } else { None };
+    let mut scratch = Scratch::take::<O::Real>(x.function, if direct.is_none() { few * k } else { 0 })?;
+    let (few_ptr, ldx) = match direct {
+        Some(ptr) => (ptr, ld),
+        None => {
+            let copy = scratch.slice::<O::Real>(few * k);
+            for (i, row) in copy.chunks_exact_mut(k).enumerate() {
+                for (p, v) in row.iter_mut().enumerate() {
+                    *v = rows[i * ld + p * step].widen();
+                }
             }
+            (copy.as_ptr(), k)
         }
-        (columns.as_ptr(), k)
-    } else {
-        (x.b.as_ptr(), x.ldb)
     };
-    let w = x.a.as_ptr();
+    let (w, ldw) = if few_rows { (x.b, x.ldb) } else { (x.a, x.lda) };
     let dots = dot::Dots {
-        few: x.n,
-        few_are_rows: false,
-        many: x.m,
+        few,
+        few_are_rows: few_rows,
+        many,
         k,
-        x: columns,
+        x: few_ptr,
         ldx,
-        w,
-        ldw: x.lda,
-        c,
-        c_few: 1,
-        c_many: x.ldc,
-        alpha,
-        beta,
-        epilogue,
+        w: w.as_ptr(),
+        ldw,
+        c: c.as_mut_ptr(),
+        c_few: if few_rows { x.ldc } else { 1 },
+        c_many: if few_rows { 1 } else { x.ldc },
+        alpha: x.alpha,
+        beta: x.beta,
+        epilogue: x.epilogue,
     };
-    // SAFETY: callers checked the dimensions; n <= 4.
+    // SAFETY: callers checked the dimensions; few <= 4.
     unsafe { dots.run(ctx) };
     Ok(())
 }
 
 /// k = 0: C = beta·C, and the epilogue.
-struct NoDepth<'a, 'b, E> {
-    args: &'a Args<'b, E>,
-    c: &'a mut [f32],
+struct NoDepth<'a, 'b, O: Operand, E> {
+    args: &'a Args<'b, O, E>,
+    c: &'a mut [O::Real],
 }
 
-impl<E: Epilogue> Kernel for NoDepth<'_, '_, E> {
+impl<O: Operand, E: Epilogue<O::Real>> Kernel for NoDepth<'_, '_, O, E> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let x = self.args;
-        let c = self.c.as_mut_ptr();
-        for row in 0..x.m {
-            let start = row * x.ldc;
-            for v in &mut self.c[start..start + x.n] {
-                *v = if x.beta == 0.0 { 0.0 } else { x.beta * *v };
-            }
-            for col in (0..x.n).step_by(LANES) {
-                let cols = LANES.min(x.n - col);
-                // SAFETY: row < m and col + cols <= n lie in C (checked by callers).
-                unsafe { x.epilogue.apply(s, Finished { c: c.add(start + col), ldc: x.ldc, row, col, rows: 1, cols }) };
+        let zero = O::Real::default();
+        for row in self.c.chunks_mut(x.ldc).take(x.m) {
+            for v in &mut row[..x.n] {
+                *v = if x.beta == zero { zero } else { x.beta * *v };
             }
         }
+        let piece = Finished { c: self.c.as_mut_ptr(), ldc: x.ldc, row: 0, col: 0, rows: x.m, cols: x.n };
+        // SAFETY: C holds m rows of n (checked by callers).
+        unsafe { x.epilogue.apply(s, piece) };
     }
 }

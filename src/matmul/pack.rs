@@ -1,128 +1,258 @@
 //! Panels: a strip of rows of A, or of columns of B, laid out in the order in which the tile reads it.
 
-use crate::simd::{Isa, LANES, Simd};
+use super::real::{Real, Vector};
+use crate::simd::{Kernel, LANES, Simd};
+use std::mem::MaybeUninit;
 
-const HALF: usize = LANES / 2;
-
-/// Floats that a panel may write past its end: the last store of a vector of which only a part is wanted.
+/// Elements that a panel may write past its end: the last store of a vector of which only a part is wanted.
 pub(super) const SLACK: usize = LANES;
+
+/// How matrices that are multiplied may be stored.
+pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
+    /// What it is computed in.
+    type Real: Real;
+    /// The elements as numbers to compute with, where no conversion is needed: such a matrix can be read in place.
+    fn direct(p: *const Self) -> Option<*const Self::Real>;
+    /// The element as a number to compute with.
+    fn widen(self) -> Self::Real;
+    /// The first `n` elements, widened; `n` ≥ LANES loads a whole vector.
+    ///
+    /// # Safety
+    /// `p` is valid for reading min(n, LANES) elements.
+    unsafe fn load_up_to<S: Simd>(s: S, p: *const Self, n: usize) -> <Self::Real as Real>::Wide<S>;
+    /// The same of eight lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for reading min(n, 8) elements.
+    unsafe fn load_dealt<S: Simd>(s: S, p: *const Self, n: usize) -> <Self::Real as Real>::Dealt<S>;
+}
+
+macro_rules! direct {
+    ($($t:ty)*) => {$(
+        impl Operand for $t {
+            type Real = $t;
+            #[inline(always)]
+            fn direct(p: *const $t) -> Option<*const $t> {
+                Some(p)
+            }
+            #[inline(always)]
+            fn widen(self) -> $t {
+                self
+            }
+            #[inline(always)]
+            unsafe fn load_up_to<S: Simd>(s: S, p: *const $t, n: usize) -> <$t as Real>::Wide<S> {
+                // SAFETY: the contract.
+                unsafe { <$t as Real>::Wide::<S>::load_up_to(s, p, n) }
+            }
+            #[inline(always)]
+            unsafe fn load_dealt<S: Simd>(s: S, p: *const $t, n: usize) -> <$t as Real>::Dealt<S> {
+                // SAFETY: the contract.
+                unsafe { <$t as Real>::Dealt::<S>::load_up_to(s, p, n) }
+            }
+        }
+    )*};
+}
+direct! { f32 f64 }
 
 /// A strip `width` wide and `k` deep; element (i, p) stands at `src + i·across + p·along`, one of the strides being 1.
 #[derive(Clone, Copy)]
-pub(super) struct Strip {
-    pub src: *const f32,
+pub(super) struct Strip<O> {
+    pub src: *const O,
     pub across: usize,
     pub along: usize,
     pub width: usize,
     pub k: usize,
 }
 
-impl Strip {
-    /// Writes element (i, p) to `dst[p·stride + i]`; what stands at `width` ≤ i < `stride` is unspecified. With a
-    /// stride that is no multiple of 16 up to [`SLACK`] floats past the end are overwritten.
+/// Steps of k that are widened at a time before they are turned.
+const STAGE: usize = 64;
+
+/// Rows of B that are asked for ahead of their use.
+const ROWS_AHEAD: usize = 8;
+
+impl<O: Operand> Strip<O> {
+    /// Packs the strip as panels of `nr` columns, panel behind panel; `nr` is a multiple of the vector.
     ///
     /// # Safety
-    /// The strip is readable; k·stride + SLACK floats are writable at `dst`.
+    /// The strip is readable; as many whole panels are writable at `dst`.
     #[inline(always)]
-    pub(super) unsafe fn pack<S: Simd>(self, s: S, dst: *mut f32, stride: usize) {
-        // SAFETY: the contract, passed on for each 16 columns of the strip.
+    pub(super) unsafe fn pack_panels<S: Simd>(self, s: S, dst: *mut O::Real, nr: usize) {
+        let lanes = <O::Real as Real>::LANES;
+        let mut done = 0;
+        // SAFETY: the contract; row p of the strip is width elements, and loads past the width are masked.
         unsafe {
-            let part = |i: usize, most: usize| Strip {
-                src: self.src.wrapping_add(i * self.across),
-                width: (self.width - i).min(most),
-                ..self
-            };
+            if self.across == 1 {
+                // Along the rows, so that memory is read as it lies: vector i goes to panel i·lanes / nr.
+                let whole = self.width / nr * nr;
+                for p in 0..self.k {
+                    let src = self.src.wrapping_add(p * self.along);
+                    let dst = dst.wrapping_add(p * nr);
+                    let ahead = self.src.wrapping_add((p + ROWS_AHEAD).min(self.k - 1) * self.along);
+                    for i in (0..whole).step_by(nr) {
+                        s.prefetch(ahead.wrapping_add(i).cast());
+                        for j in (0..nr).step_by(lanes) {
+                            O::load_up_to(s, src.add(i + j), lanes).store(s, dst.add(i * self.k + j));
+                        }
+                    }
+                }
+                done = whole;
+            }
+            while done < self.width {
+                let width = nr.min(self.width - done);
+                let part = Strip { src: self.src.wrapping_add(done * self.across), width, ..self };
+                part.pack(s, dst.add(done * self.k), nr);
+                done += nr;
+            }
+        }
+    }
+
+    /// Writes element (i, p) to `dst[p·stride + i]`; what stands at `width` ≤ i < `stride` is unspecified but
+    /// initialised. With a stride that is no multiple of 16 up to [`SLACK`] elements past the end are overwritten.
+    ///
+    /// # Safety
+    /// The strip is readable; k·stride + SLACK elements are writable at `dst`.
+    #[inline(always)]
+    pub(super) unsafe fn pack<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
+        // SAFETY: the contract.
+        unsafe {
+            if self.across == 1 {
+                self.copy(s, dst, stride);
+            } else if let Some(src) = O::direct(self.src) {
+                let Strip { across, along, width, k, .. } = self;
+                Strip { src, across, along, width, k }.turn(s, dst, stride);
+            } else {
+                self.widen_and_turn(s, dst, stride);
+            }
+        }
+    }
+
+    /// Columns whose elements stand side by side.
+    ///
+    /// # Safety
+    /// As [`Strip::pack`].
+    #[inline(always)]
+    unsafe fn copy<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
+        let lanes = <O::Real as Real>::LANES;
+        let half = <O::Real as Real>::HALF;
+        // SAFETY: row p of the strip is width elements (contract); the stores end at most SLACK after k·stride.
+        unsafe {
+            if let Some(src) = O::direct(self.src)
+                && self.width < half
+            {
+                for p in 0..self.k {
+                    let row =
+                        <O::Real as Real>::Narrow::<S>::load_first(s, src.wrapping_add(p * self.along), self.width);
+                    row.store(s, dst.add(p * stride));
+                }
+                return;
+            }
             let mut i = 0;
             while i < self.width {
-                if self.across == 1 {
-                    part(i, LANES).copy(s, dst.add(i), stride);
-                    i += LANES;
-                } else if const { matches!(S::ISA, Isa::Avx512) } && self.width - i > HALF {
-                    part(i, LANES).transpose16(s, dst.add(i), stride);
-                    i += LANES;
+                let (src, dst, width) = (self.src.wrapping_add(i), dst.add(i), self.width - i);
+                if width >= lanes {
+                    for p in 0..self.k {
+                        O::load_up_to(s, src.wrapping_add(p * self.along), lanes).store(s, dst.add(p * stride));
+                    }
                 } else {
-                    part(i, HALF).transpose8(s, dst.add(i), stride);
-                    i += HALF;
+                    for p in 0..self.k {
+                        O::load_up_to(s, src.wrapping_add(p * self.along), width).store(s, dst.add(p * stride));
+                    }
                 }
+                i += lanes;
             }
         }
     }
 
-    /// Up to 16 columns whose elements stand side by side.
+    /// Columns that are contiguous along k, of numbers that must be widened: some of each at a time, into a buffer that
+    /// stays in the first-level cache.
     ///
     /// # Safety
     /// As [`Strip::pack`].
     #[inline(always)]
-    unsafe fn copy<S: Simd>(self, s: S, dst: *mut f32, stride: usize) {
-        // SAFETY: row p of the strip is width floats (contract); the stores end k·stride + 16 floats after dst.
+    unsafe fn widen_and_turn<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
+        let lanes = <O::Real as Real>::LANES;
+        let mut stage = [const { MaybeUninit::<O::Real>::uninit() }; LANES * STAGE];
+        let stage = stage.as_mut_ptr().cast::<O::Real>();
+        // SAFETY: column i < width is k elements from src + i·across (contract), of which up to STAGE are widened into
+        // its own part of the buffer; loads past k are masked.
         unsafe {
-            if self.width == LANES {
-                for p in 0..self.k {
-                    s.store(dst.add(p * stride), s.load(self.src.add(p * self.along)));
-                }
-            } else {
-                for p in 0..self.k {
-                    s.store(dst.add(p * stride), s.load_first(self.src.wrapping_add(p * self.along), self.width));
+            for i0 in (0..self.width).step_by(LANES) {
+                let width = LANES.min(self.width - i0);
+                for p0 in (0..self.k).step_by(STAGE) {
+                    let k = STAGE.min(self.k - p0);
+                    for i in 0..width {
+                        let src = self.src.wrapping_add((i0 + i) * self.across + p0);
+                        for p in (0..k).step_by(lanes) {
+                            O::load_up_to(s, src.wrapping_add(p), k - p).store(s, stage.add(i * STAGE + p));
+                        }
+                    }
+                    let part = Strip { src: stage.cast_const(), across: STAGE, along: 1, width, k };
+                    part.turn(s, dst.add(p0 * stride + i0), stride);
                 }
             }
         }
     }
+}
 
-    /// Up to 16 columns, each contiguous along k: 16 × 16 blocks turn in registers, where there are 32 of them.
-    ///
-    /// # Safety
-    /// As [`Strip::pack`].
+/// Lines of each column that are asked for ahead of their use.
+const AHEAD: usize = 4 * LANES;
+
+/// [`Strip::pack_panels`] as a function of its own.
+pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
+
+impl<O: Operand> Kernel for &PackPanels<O> {
+    type Out = ();
     #[inline(always)]
-    unsafe fn transpose16<S: Simd>(self, s: S, dst: *mut f32, stride: usize) {
-        // SAFETY: column i < width is k floats from src + i·across (contract); loads past k are masked; the stores end
-        // k·stride + 16 floats after dst. A column past the width repeats the last one.
-        unsafe {
-            let mut block = [s.zero(); LANES];
-            let mut p = 0;
-            while p + LANES <= self.k {
-                for (i, row) in block.iter_mut().enumerate() {
-                    *row = s.load(self.src.add(i.min(self.width - 1) * self.across + p));
-                }
-                for (q, column) in s.transpose(block).iter().enumerate() {
-                    s.store(dst.add((p + q) * stride), *column);
-                }
-                p += LANES;
-            }
-            if p < self.k {
-                for (i, row) in block.iter_mut().enumerate() {
-                    *row = s.load_first(self.src.add(i.min(self.width - 1) * self.across + p), self.k - p);
-                }
-                for (q, column) in s.transpose(block).iter().enumerate().take(self.k - p) {
-                    s.store(dst.add((p + q) * stride), *column);
-                }
-            }
-        }
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: the contract of whoever made it.
+        unsafe { self.0.pack_panels(s, self.1, self.2) }
     }
+}
 
-    /// Up to 8 columns, each contiguous along k, in 8 × 8 blocks.
+/// [`Strip::pack`] as a function of its own.
+pub(super) struct PackStrip<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
+
+impl<O: Operand> Kernel for &PackStrip<O> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: the contract of whoever made it.
+        unsafe { self.0.pack(s, self.1, self.2) }
+    }
+}
+
+impl<T: Real> Strip<T> {
+    /// Columns that are contiguous along k, in square blocks that turn in registers.
     ///
     /// # Safety
     /// As [`Strip::pack`].
     #[inline(always)]
-    unsafe fn transpose8<S: Simd>(self, s: S, dst: *mut f32, stride: usize) {
-        // SAFETY: as transpose16; what is left of k is copied one by one.
+    unsafe fn turn<S: Simd>(self, s: S, dst: *mut T, stride: usize) {
+        let side = T::turn_side(S::ISA);
+        // SAFETY: column i < width is k elements from src + i·across (contract); a column past the width repeats the last
+        // one; the stores end at most SLACK after k·stride.
         unsafe {
-            let mut block = [s.splat_h(0.0); HALF];
-            let mut p = 0;
-            while p + HALF <= self.k {
-                for (i, row) in block.iter_mut().enumerate() {
-                    *row = s.load_h(self.src.add(i.min(self.width - 1) * self.across + p));
+            let mut i = 0;
+            while i < self.width {
+                let last = (self.width - i - 1).min(side - 1);
+                let (src, dst) = (self.src.wrapping_add(i * self.across), dst.add(i));
+                let mut p = 0;
+                while p + side <= self.k {
+                    if p.is_multiple_of(LANES) {
+                        for r in 0..=last {
+                            s.prefetch(src.wrapping_add(r * self.across + p + AHEAD).cast());
+                        }
+                    }
+                    T::turn(s, src.add(p), self.across, last, dst.add(p * stride), stride);
+                    p += side;
                 }
-                for (q, column) in s.transpose_h(block).iter().enumerate() {
-                    s.store_h(dst.add((p + q) * stride), *column);
+                while p < self.k {
+                    for r in 0..=last {
+                        *dst.add(p * stride + r) = *src.add(r * self.across + p);
+                    }
+                    p += 1;
                 }
-                p += HALF;
-            }
-            while p < self.k {
-                for i in 0..self.width {
-                    *dst.add(p * stride + i) = *self.src.add(i * self.across + p);
-                }
-                p += 1;
+                i += side;
             }
         }
     }

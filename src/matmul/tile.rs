@@ -1,105 +1,225 @@
 //! The register tile: the one loop where a matrix product spends its time.
 
-use super::blocking::{tile_rows, tile_vectors, wide_tile};
+use super::blocking::{narrow_rows, tile_rows, tile_vectors};
+use super::real::{Real, Vector};
 use crate::simd::{Kernel, LANES, Simd};
+use std::mem::MaybeUninit;
 
-/// One tile of C: `rows` × `cols` sums over one block of k, joined into C.
+/// A run of tiles of one size. Tile t has its operands at `a + t·a_step`, `b + t·b_step`, and joins C at `c + t·c_step`:
+/// `rows` × `cols` sums over one block of k.
 ///
-/// a(i, p) stands at `a + i·a_row + p·a_col`; row p of B stands at `b + p·b_row` and holds as many whole vectors as
-/// `cols` needs. c = fma(alpha, s, beta·c), where beta = 0 does not read C.
-pub(super) struct Tile {
+/// In a tile a(i, p) stands at `a + i·a_row + p·a_col`, one of the strides being 1; row p of B stands at `b + p·b_row` and
+/// holds as many whole vectors as `cols` needs; C(i, j) stands at `c + i·c_row + j·c_col`. c = fma(alpha, s, beta·c),
+/// where beta = 0 does not read C.
+pub(super) struct Tiles<T> {
+    pub tiles: usize,
     pub rows: usize,
     pub cols: usize,
     pub k: usize,
-    pub a: *const f32,
+    pub a: *const T,
     pub a_row: usize,
     pub a_col: usize,
-    pub b: *const f32,
+    pub a_step: usize,
+    pub b: *const T,
     pub b_row: usize,
-    pub c: *mut f32,
-    pub ldc: usize,
-    pub alpha: f32,
-    pub beta: f32,
+    pub b_step: usize,
+    pub c: *mut T,
+    pub c_row: usize,
+    pub c_col: usize,
+    pub c_step: usize,
+    pub alpha: T,
+    pub beta: T,
 }
 
-impl Tile {
-    /// Runs the kernel of this tile's size.
-    ///
-    /// # Safety
-    /// 1 ≤ rows ≤ tile_rows, 1 ≤ cols ≤ tile width (or the wide tile's, exactly); A and B are readable as the fields say, and rows × cols of C
-    /// readable and writable by this thread alone. With `PACKED`, a_row = 1 and a_col = rows.
-    #[inline(always)]
-    pub(super) unsafe fn run<S: Simd, const PACKED: bool>(&self, s: S) {
-        macro_rules! by_rows {
-            ($nv:literal: $($mr:literal)*) => {
-                match self.rows {
-                    $($mr if $mr <= const { tile_rows(S::ISA) } => s.outline(Sized::<$mr, $nv, PACKED>(self)),)*
-                    _ => unreachable!("a tile of {} rows", self.rows),
-                }
-            };
-        }
-        let (wide_rows, wide) = const { wide_tile(S::ISA) };
-        if wide > 2 && self.rows <= wide_rows && self.cols == wide * LANES {
-            macro_rules! wide_by_rows {
-                ($nv:literal: $($mr:literal)*) => {
-                    match self.rows {
-                        $($mr if $mr <= wide_rows => s.outline(Sized::<$mr, $nv, PACKED>(self)),)*
-                        _ => unreachable!("a wide tile of {} rows", self.rows),
-                    }
-                };
-            }
-            if wide == 8 { wide_by_rows!(8: 1 2 3) } else { wide_by_rows!(4: 1) }
-        } else if const { tile_vectors(S::ISA) } == 2 && self.cols > LANES {
-            by_rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-        } else {
-            by_rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-        }
-    }
-}
-
-/// The tile with its size as constants, so that the accumulators are registers. By reference: a copy of fields that were
-/// just stored one by one would be loaded by whole vectors, which waits for the stores.
-struct Sized<'a, const MR: usize, const NV: usize, const PACKED: bool>(&'a Tile);
-
-impl<const MR: usize, const NV: usize, const PACKED: bool> Kernel for Sized<'_, MR, NV, PACKED> {
+/// Runs the kernel of the tiles' size.
+///
+/// Whoever makes them promises: 1 ≤ cols ≤ [`tile_vectors`] vectors; 1 ≤ rows ≤ [`tile_rows`], or [`narrow_rows`] where
+/// cols fit half a vector. A and B are readable as the fields say, and rows × cols of C readable and writable by this thread
+/// alone.
+impl<T: Real> Kernel for &Tiles<T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let t = self.0;
-        let (k, b_row, cols, c, ldc) = (t.k, t.b_row, t.cols, t.c, t.ldc);
-        let (a_row, a_col) = if PACKED { (1, MR) } else { (t.a_row, t.a_col) };
-        let mut acc = [[s.zero(); NV]; MR];
-        // SAFETY: the contract of Tile::run, whose fields these are.
-        unsafe {
-            let (mut a, mut b) = (t.a, t.b);
-            for _ in 0..k {
-                let mut row = [s.zero(); NV];
-                for j in 0..NV {
-                    row[j] = s.load(b.add(j * LANES));
+        macro_rules! by_rows {
+            ($narrow:literal $most:ident $nv:literal: $($mr:literal)*) => {
+                match (self.rows, self.a_col == 1) {
+                    $(
+                        ($mr, true) if $mr <= const { $most(S::ISA) } =>
+                            s.outline(Sized::<T, $mr, $nv, true, $narrow>(self)),
+                        ($mr, false) if $mr <= const { $most(S::ISA) } =>
+                            s.outline(Sized::<T, $mr, $nv, false, $narrow>(self)),
+                    )*
+                    _ => unreachable!("a tile of {} rows", self.rows),
                 }
-                for i in 0..MR {
-                    let x = s.splat(*a.add(i * a_row));
-                    for j in 0..NV {
-                        acc[i][j] = s.fma(x, row[j], acc[i][j]);
+            };
+        }
+        if self.tiles == 0 {
+        } else if const { tile_vectors(S::ISA) } == 2 && self.cols > T::LANES {
+            by_rows!(false tile_rows 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        } else if is_narrow::<T, S>(self.cols) {
+            by_rows!(true narrow_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12)
+        } else {
+            by_rows!(false tile_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        }
+    }
+}
+
+/// Whether `cols` columns fit tiles of half a vector, on machines where those are any faster.
+#[inline(always)]
+pub(super) fn is_narrow<T: Real, S: Simd>(cols: usize) -> bool {
+    cols <= T::HALF && T::HALF < T::LANES && const { narrow_rows(S::ISA) } > 0
+}
+
+/// Tiles with their size as constants, so that the accumulators are registers. By reference: a copy of fields that were
+/// just stored one by one would be loaded by whole vectors, which waits for the stores. `ROWS`: rows of A are contiguous,
+/// else its columns are. `NARROW`: vectors
+/// are halves.
+struct Sized<'a, T, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: bool>(&'a Tiles<T>);
+
+impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: bool> Kernel
+    for Sized<'_, T, MR, NV, ROWS, NARROW>
+{
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if NARROW { self.tiles::<S, T::Narrow<S>>(s) } else { self.tiles::<S, T::Wide<S>>(s) }
+    }
+}
+
+/// Steps of k in one turn of the loop: a short loop's end is then foreseen.
+const UNROLL: usize = 4;
+
+impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: bool>
+    Sized<'_, T, MR, NV, ROWS, NARROW>
+{
+    #[inline(always)]
+    fn tiles<S: Simd, V: Vector<S, T>>(self, s: S) {
+        let t = self.0;
+        let (k, b_row) = (t.k, t.b_row);
+        let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
+        for _ in 0..t.tiles {
+            let mut acc = [[V::splat(s, T::default()); NV]; MR];
+            // SAFETY: the promise of whoever made the tiles, whose fields these are.
+            unsafe {
+                if t.c_col == 1 {
+                    for i in 0..MR {
+                        s.prefetch(c0.wrapping_add(i * t.c_row).cast());
                     }
                 }
-                a = a.wrapping_add(a_col);
-                b = b.wrapping_add(b_row);
-            }
-            let last = cols - (NV - 1) * LANES;
-            let (alpha, beta) = (s.splat(t.alpha), s.splat(t.beta));
-            let (reads_c, scales_c) = (t.beta != 0.0, t.beta != 1.0);
-            for i in 0..MR {
-                for j in 0..NV {
-                    let c = c.add(i * ldc + j * LANES);
-                    let width = if j + 1 < NV { LANES } else { last };
-                    let start = match (reads_c, scales_c) {
-                        (false, _) => s.zero(),
-                        (true, false) => s.load_up_to(c, width),
-                        (true, true) => s.mul(beta, s.load_up_to(c, width)),
+                let (mut a, mut b) = (a0, b0);
+                macro_rules! step {
+                    ($q:expr) => {
+                        let mut row = [V::splat(s, T::default()); NV];
+                        for j in 0..NV {
+                            row[j] = V::load(s, b.add(j * V::LANES));
+                        }
+                        for i in 0..MR {
+                            let x = V::splat(s, *if ROWS { a.add(i * t.a_row + $q) } else { a.add(i) });
+                            for j in 0..NV {
+                                acc[i][j] = V::fma(s, x, row[j], acc[i][j]);
+                            }
+                        }
+                        b = b.wrapping_add(b_row);
+                        if !ROWS {
+                            a = a.wrapping_add(t.a_col);
+                        }
                     };
-                    s.store_up_to(c, s.fma(alpha, acc[i][j], start), width);
+                }
+                let mut left = k;
+                while left >= UNROLL {
+                    step!(0);
+                    step!(1);
+                    step!(2);
+                    step!(3);
+                    if ROWS {
+                        a = a.wrapping_add(UNROLL);
+                    }
+                    left -= UNROLL;
+                }
+                for _ in 0..left {
+                    step!(0);
+                    if ROWS {
+                        a = a.wrapping_add(1);
+                    }
+                }
+                // One branch for the tile: an accumulator that is reached in a loop with branches would live in memory.
+                let (alpha, zero) = (V::splat(s, t.alpha), V::splat(s, T::default()));
+                if t.c_col != 1 || t.cols != NV * V::LANES || (t.beta != T::default() && t.beta != T::ONE) {
+                    let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
+                    let sums = sums.as_mut_ptr().cast::<T>();
+                    for i in 0..MR {
+                        for j in 0..NV {
+                            acc[i][j].store(s, sums.add((i * NV + j) * V::LANES));
+                        }
+                    }
+                    s.outline(&Join { tiles: t, c: c0, sums, stride: NV * V::LANES });
+                } else if t.beta == T::default() {
+                    for i in 0..MR {
+                        for j in 0..NV {
+                            V::fma(s, alpha, acc[i][j], zero).store(s, c0.add(i * t.c_row + j * V::LANES));
+                        }
+                    }
+                } else {
+                    for i in 0..MR {
+                        for j in 0..NV {
+                            let c = c0.add(i * t.c_row + j * V::LANES);
+                            V::fma(s, alpha, acc[i][j], V::load(s, c)).store(s, c);
+                        }
+                    }
+                }
+            }
+            a0 = a0.wrapping_add(t.a_step);
+            b0 = b0.wrapping_add(t.b_step);
+            c0 = c0.wrapping_add(t.c_step);
+        }
+    }
+}
+
+/// Elements of the largest tile.
+const LARGEST: usize = 14 * 2 * LANES;
+
+/// The sums of one tile, whose rows are `stride` apart, and the C that they join: for tiles that are not whole, any beta,
+/// and a C whose columns are contiguous.
+struct Join<'a, T> {
+    tiles: &'a Tiles<T>,
+    c: *mut T,
+    sums: *const T,
+    stride: usize,
+}
+
+impl<T: Real> Kernel for &Join<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let t = self.tiles;
+        let (zero, splat) = (T::default(), |x| T::Wide::<S>::splat(s, x));
+        // SAFETY: rows × cols of C are this thread's (promise of Tiles); sums holds the tile.
+        unsafe {
+            if t.c_col == 1 {
+                for i in 0..t.rows {
+                    for j in (0..t.cols).step_by(T::LANES) {
+                        let width = T::LANES.min(t.cols - j);
+                        let c = self.c.add(i * t.c_row + j);
+                        let sum = T::Wide::<S>::load_first(s, self.sums.add(i * self.stride + j), width);
+                        let start = if t.beta == zero {
+                            splat(zero)
+                        } else {
+                            T::Wide::<S>::mul(s, splat(t.beta), T::Wide::<S>::load_first(s, c, width))
+                        };
+                        T::Wide::<S>::fma(s, splat(t.alpha), sum, start).store_up_to(s, c, width);
+                    }
+                }
+            } else {
+                // Column by column of the tile, which is row by row of C.
+                for j in 0..t.cols {
+                    for i in 0..t.rows {
+                        let c = self.c.add(i * t.c_row + j * t.c_col);
+                        let start = if t.beta == zero { zero } else { t.beta * *c };
+                        *c = T::fma::<S>(t.alpha, *self.sums.add(i * self.stride + j), start);
+                    }
                 }
             }
         }

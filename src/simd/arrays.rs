@@ -61,3 +61,17 @@ pub(super) fn max(a: f32, b: f32) -> f32 {
 pub(super) fn exp2i(n: i32) -> f32 {
     f32::from_bits(((n + 127) as u32) << 23)
 }
+
+/// [`super::Simd::turn_d`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn turn_d(p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+    for r in 0..4 {
+        for i in 0..4 {
+            // SAFETY: the contract.
+            unsafe { *dst.add(i * stride + r) = *p.add(r.min(last) * ld + i) };
+        }
+    }
+}

@@ -61,6 +61,19 @@ unsafe fn first_masks(n: usize) -> [__m256i; 2] {
     }
 }
 
+/// All bits set in the first `n` ≤ 8 doubles.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn first_masks_d(n: usize) -> [__m256i; 2] {
+    // SAFETY: no memory but the table of first_masks is touched.
+    unsafe {
+        let m = first_masks(2 * n);
+        [m[0], m[1]]
+    }
+}
+
 /// # Safety
 /// AVX2.
 #[inline(always)]
@@ -163,9 +176,41 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(p, v) }
     }
     #[inline(always)]
-    fn transpose_h(self, rows: [__m256; 8]) -> [__m256; 8] {
-        // SAFETY: the token proves AVX2.
-        unsafe { transpose8(rows) }
+    unsafe fn load_turned_h(self, p: *const f32, ld: usize, last: usize) -> [__m256; 8] {
+        // SAFETY: the caller's contract; the token proves AVX2.
+        unsafe { load_turned8(p, ld, last) }
+    }
+    #[inline(always)]
+    unsafe fn turn_d(self, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+        // SAFETY: the caller's contract; the token proves AVX2.
+        unsafe { turn4_d(p, ld, last, dst, stride) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_h(self, p: *const f32, n: usize) -> __m256 {
+        // SAFETY: masked lanes are not accessed; the first n are readable (contract).
+        unsafe { _mm256_maskload_ps(p, first_masks(n)[0]) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_h(self, p: *mut f32, v: __m256, n: usize) {
+        // SAFETY: masked lanes are not accessed; the first n are writable (contract).
+        unsafe { _mm256_maskstore_ps(p, first_masks(n)[0], v) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_d(self, p: *const f64, n: usize) -> [__m256d; 2] {
+        // SAFETY: masked lanes are not accessed; the first n are readable (contract).
+        unsafe {
+            let m = first_masks_d(n);
+            [_mm256_maskload_pd(p, m[0]), _mm256_maskload_pd(p.wrapping_add(4), m[1])]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_first_d(self, p: *mut f64, v: [__m256d; 2], n: usize) {
+        // SAFETY: masked lanes are not accessed; the first n are writable (contract).
+        unsafe {
+            let m = first_masks_d(n);
+            _mm256_maskstore_pd(p, m[0], v[0]);
+            _mm256_maskstore_pd(p.wrapping_add(4), m[1], v[1]);
+        }
     }
     #[inline(always)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Out {
@@ -231,6 +276,8 @@ impl Simd for Avx2 {
         sqrt_d(a: [__m256d; 2]) -> [__m256d; 2] { [_mm256_sqrt_pd(a[0]), _mm256_sqrt_pd(a[1])] }
         fma_d(a: [__m256d; 2], b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] { [_mm256_fmadd_pd(a[0], b[0], c[0]), _mm256_fmadd_pd(a[1], b[1], c[1])] }
         splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
+        mul_h(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
+        halves(a: [__m256; 2]) -> (__m256, __m256) { (a[0], a[1]) }
         fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
         sum(a: [__m256; 2]) -> f32 { sum8(_mm256_add_ps(a[0], a[1])) }
         sum_d(a: [__m256d; 2]) -> f64 { sum4_d(_mm256_add_pd(a[0], a[1])) }
@@ -302,5 +349,58 @@ pub(super) unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
             out[4 + j] = _mm256_permute2f128_ps::<0x31>(u[j], u[4 + j]);
         }
         out
+    }
+}
+
+/// [`Simd::load_turned_h`]. Half loads put rows r and r + 4 into one register, which saves the last round of shuffles.
+///
+/// # Safety
+/// AVX; rows 0 to min(last, 7) at `p`, `ld` apart, are valid for reading 8 floats.
+#[inline(always)]
+pub(super) unsafe fn load_turned8(p: *const f32, ld: usize, last: usize) -> [__m256; 8] {
+    // SAFETY: the contract; only rows up to `last` are read.
+    unsafe {
+        let zero = _mm256_setzero_ps();
+        // r[i], r[4 + i]: the left and the right half of rows i and i + 4.
+        let mut r = [zero; 8];
+        for i in 0..4 {
+            let (low, high) = (p.add(i.min(last) * ld), p.add((i + 4).min(last) * ld));
+            r[i] = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high));
+            r[4 + i] =
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low.add(4))), _mm_loadu_ps(high.add(4)));
+        }
+        let mut out = [zero; 8];
+        for h in 0..2 {
+            let r = [r[4 * h], r[4 * h + 1], r[4 * h + 2], r[4 * h + 3]];
+            let (a, b) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
+            let (c, d) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
+            out[4 * h] = _mm256_shuffle_ps::<0b01_00_01_00>(a, c);
+            out[4 * h + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, c);
+            out[4 * h + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(b, d);
+            out[4 * h + 3] = _mm256_shuffle_ps::<0b11_10_11_10>(b, d);
+        }
+        out
+    }
+}
+
+/// [`Simd::turn_d`].
+///
+/// # Safety
+/// AVX; as there.
+#[inline(always)]
+pub(super) unsafe fn turn4_d(p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+    // SAFETY: the contract; only rows up to `last` are read.
+    unsafe {
+        let mut r = [_mm256_setzero_pd(); 4];
+        for h in 0..2 {
+            for i in 0..2 {
+                let (low, high) = (p.add(i.min(last) * ld + 2 * h), p.add((i + 2).min(last) * ld + 2 * h));
+                r[2 * h + i] = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high));
+            }
+        }
+        for h in 0..2 {
+            _mm256_storeu_pd(dst.add(2 * h * stride), _mm256_unpacklo_pd(r[2 * h], r[2 * h + 1]));
+            _mm256_storeu_pd(dst.add((2 * h + 1) * stride), _mm256_unpackhi_pd(r[2 * h], r[2 * h + 1]));
+        }
     }
 }

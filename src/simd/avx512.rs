@@ -96,9 +96,34 @@ impl Simd for Avx512 {
         unsafe { _mm256_storeu_ps(p, v) }
     }
     #[inline(always)]
-    fn transpose_h(self, rows: [__m256; 8]) -> [__m256; 8] {
-        // SAFETY: the token implies AVX2.
-        unsafe { super::avx2::transpose8(rows) }
+    unsafe fn load_turned_h(self, p: *const f32, ld: usize, last: usize) -> [__m256; 8] {
+        // SAFETY: the caller's contract; the token proves AVX2.
+        unsafe { super::avx2::load_turned8(p, ld, last) }
+    }
+    #[inline(always)]
+    unsafe fn turn_d(self, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+        // SAFETY: the caller's contract; the token proves AVX2.
+        unsafe { super::avx2::turn4_d(p, ld, last, dst, stride) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_h(self, p: *const f32, n: usize) -> __m256 {
+        // SAFETY: masked lanes are not accessed; the first n are readable (contract).
+        unsafe { _mm256_maskz_loadu_ps(first_bits(n) as __mmask8, p) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_h(self, p: *mut f32, v: __m256, n: usize) {
+        // SAFETY: masked lanes are not accessed; the first n are writable (contract).
+        unsafe { _mm256_mask_storeu_ps(p, first_bits(n) as __mmask8, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_d(self, p: *const f64, n: usize) -> __m512d {
+        // SAFETY: masked lanes are not accessed; the first n are readable (contract).
+        unsafe { _mm512_maskz_loadu_pd(first_bits(n) as __mmask8, p) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_d(self, p: *mut f64, v: __m512d, n: usize) {
+        // SAFETY: masked lanes are not accessed; the first n are writable (contract).
+        unsafe { _mm512_mask_storeu_pd(p, first_bits(n) as __mmask8, v) }
     }
     #[inline(always)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Out {
@@ -170,6 +195,8 @@ impl Simd for Avx512 {
         fma_d(a: __m512d, b: __m512d, c: __m512d) -> __m512d { _mm512_fmadd_pd(a, b, c) }
 
         splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
+        mul_h(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
+        halves(a: __m512) -> (__m256, __m256) { (_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)) }
         fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
 
         sum(a: __m512) -> f32 {

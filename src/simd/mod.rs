@@ -93,6 +93,37 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writing 8 floats.
     unsafe fn store_h(self, p: *mut f32, v: Self::H);
+    /// Loads the first `n` ≤ 8 floats, and zero in the other lanes; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `n` floats.
+    unsafe fn load_first_h(self, p: *const f32, n: usize) -> Self::H;
+    /// Stores the first `n` ≤ 8 lanes; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `n` floats.
+    unsafe fn store_first_h(self, p: *mut f32, v: Self::H, n: usize);
+    /// Loads the first `n` ≤ 8 doubles, and zero in the other lanes; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `n` doubles.
+    unsafe fn load_first_d(self, p: *const f64, n: usize) -> Self::D;
+    /// Stores the first `n` ≤ 8 lanes; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `n` doubles.
+    unsafe fn store_first_d(self, p: *mut f64, v: Self::D, n: usize);
+    /// Row r < 8 of an 8 × 8 block stands at `p + min(r, last)·ld`; the result's vector i holds element i of every row.
+    ///
+    /// # Safety
+    /// Rows 0 to min(last, 7) are valid for reading 8 floats.
+    unsafe fn load_turned_h(self, p: *const f32, ld: usize, last: usize) -> [Self::H; 8];
+    /// Turns a 4 × 4 block of doubles: row r < 4 stands at `p + min(r, last)·ld`, and its element i is written to
+    /// `dst[i·stride + r]`.
+    ///
+    /// # Safety
+    /// Rows 0 to min(last, 3) are valid for reading 4 doubles, `dst` for writing as said.
+    unsafe fn turn_d(self, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize);
     /// Asks for the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const f32);
 
@@ -190,6 +221,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     // Halves in f32, for dot products.
 
     fn splat_h(self, x: f32) -> Self::H;
+    fn mul_h(self, a: Self::H, b: Self::H) -> Self::H;
+    /// Lanes 0 to 7, and lanes 8 to 15.
+    fn halves(self, a: Self::F) -> (Self::H, Self::H);
     fn fma_h(self, a: Self::H, b: Self::H, c: Self::H) -> Self::H;
 
     // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.
@@ -209,8 +243,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Row i of the result holds lane i of every row.
     fn transpose(self, rows: [Self::F; 16]) -> [Self::F; 16];
-    /// [`Simd::transpose`] of 8 × 8.
-    fn transpose_h(self, rows: [Self::H; 8]) -> [Self::H; 8];
 
     // Composites: the same on every instruction set by construction.
 

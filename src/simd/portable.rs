@@ -72,7 +72,39 @@ impl Simd for Portable {
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) }
     }
     #[inline(always)]
-    fn transpose_h(self, rows: [f32x8; 8]) -> [f32x8; 8] {
+    unsafe fn load_first_h(self, p: *const f32, n: usize) -> f32x8 {
+        // SAFETY: the caller's contract.
+        f32x8::new(unsafe { arrays::load_first(p, n, 0.0) })
+    }
+    #[inline(always)]
+    unsafe fn store_first_h(self, p: *mut f32, v: f32x8, n: usize) {
+        debug_assert!(n <= 8);
+        // SAFETY: n floats are writable (contract), and v holds 8.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_array().as_ptr(), p, n) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_d(self, p: *const f64, n: usize) -> f64x8 {
+        // SAFETY: the caller's contract.
+        f64x8::new(unsafe { arrays::load_first(p, n, 0.0) })
+    }
+    #[inline(always)]
+    unsafe fn store_first_d(self, p: *mut f64, v: f64x8, n: usize) {
+        debug_assert!(n <= 8);
+        // SAFETY: n doubles are writable (contract), and v holds 8.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_array().as_ptr(), p, n) }
+    }
+    #[inline(always)]
+    unsafe fn turn_d(self, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { arrays::turn_d(p, ld, last, dst, stride) }
+    }
+    #[inline(always)]
+    unsafe fn load_turned_h(self, p: *const f32, ld: usize, last: usize) -> [f32x8; 8] {
+        let mut rows = [f32x8::splat(0.0); 8];
+        for (r, row) in rows.iter_mut().enumerate() {
+            // SAFETY: the caller's contract.
+            *row = unsafe { self.load_h(p.add(r.min(last) * ld)) };
+        }
         f32x8::transpose(rows)
     }
     #[inline(always)]
@@ -132,6 +164,8 @@ impl Simd for Portable {
         sqrt_d(a: f64x8) -> f64x8 { a.sqrt() }
         fma_d(a: f64x8, b: f64x8, c: f64x8) -> f64x8 { a.mul_add(b, c) }
         splat_h(x: f32) -> f32x8 { f32x8::splat(x) }
+        mul_h(a: f32x8, b: f32x8) -> f32x8 { a * b }
+        halves(a: f32x16) -> (f32x8, f32x8) { { let [low, high]: [f32x8; 2] = cast(a); (low, high) } }
         fma_h(a: f32x8, b: f32x8, c: f32x8) -> f32x8 { a.mul_add(b, c) }
         sum(a: f32x16) -> f32 { fold(a.to_array(), |a, b| a + b) }
         sum_d(a: f64x8) -> f64 { fold(a.to_array(), |a, b| a + b) }

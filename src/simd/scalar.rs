@@ -58,8 +58,36 @@ impl Simd for Scalar {
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v) }
     }
     #[inline(always)]
-    fn transpose_h(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
-        std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    unsafe fn load_first_h(self, p: *const f32, n: usize) -> [f32; 8] {
+        // SAFETY: the caller's contract.
+        unsafe { arrays::load_first(p, n, 0.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_h(self, p: *mut f32, v: [f32; 8], n: usize) {
+        debug_assert!(n <= 8);
+        // SAFETY: n floats are writable (contract), and v holds 8.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_d(self, p: *const f64, n: usize) -> [f64; 8] {
+        // SAFETY: the caller's contract.
+        unsafe { arrays::load_first(p, n, 0.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_d(self, p: *mut f64, v: [f64; 8], n: usize) {
+        debug_assert!(n <= 8);
+        // SAFETY: n doubles are writable (contract), and v holds 8.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) }
+    }
+    #[inline(always)]
+    unsafe fn turn_d(self, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+        // SAFETY: the caller's contract.
+        unsafe { arrays::turn_d(p, ld, last, dst, stride) }
+    }
+    #[inline(always)]
+    unsafe fn load_turned_h(self, p: *const f32, ld: usize, last: usize) -> [[f32; 8]; 8] {
+        // SAFETY: the caller's contract.
+        std::array::from_fn(|i| std::array::from_fn(|r| unsafe { *p.add(r.min(last) * ld + i) }))
     }
     #[inline(always)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Out {
@@ -300,6 +328,14 @@ impl Simd for Scalar {
     #[inline(always)]
     fn splat_h(self, x: f32) -> [f32; 8] {
         [x; 8]
+    }
+    #[inline(always)]
+    fn mul_h(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn halves(self, a: [f32; 16]) -> ([f32; 8], [f32; 8]) {
+        (std::array::from_fn(|i| a[i]), std::array::from_fn(|i| a[i + 8]))
     }
     #[inline(always)]
     fn fma_h(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {

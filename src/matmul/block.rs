@@ -1,0 +1,274 @@
+//! One task of a product: a piece of C over some depth of k.
+
+use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
+use super::driver::{Plan, Product, Source, panel_width};
+use super::epilogue::{Epilogue, Finished};
+use super::pack::{Operand, PackPanels, PackStrip, SLACK, Strip};
+use super::real::Real;
+use super::tile::{Tiles, is_narrow};
+use crate::simd::{Kernel, LANES, Simd};
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+pub(super) struct Block<'a, 'b, O: Operand, E> {
+    pub product: &'a Product<'b, O, E>,
+    pub plan: Plan,
+    pub rows: Range<usize>,
+    pub cols: Range<usize>,
+    pub depth: Range<usize>,
+    /// The packed slab of B and its columns, where the plan has one.
+    pub slab: *const O::Real,
+    pub slab_cols: Range<usize>,
+    /// Room for the rows of A over one block of k, where the plan packs them.
+    pub a_pack: *mut O::Real,
+    /// Room for panels of B over one block of k: as many as the plan packs at a time, else one.
+    pub panel: *mut O::Real,
+    pub c: *mut O::Real,
+}
+
+/// One block of k.
+#[derive(Clone, Copy)]
+struct Step {
+    p0: usize,
+    k: usize,
+}
+
+/// Some columns of B over one block of k, at most a tile's.
+struct Panel<T> {
+    col: usize,
+    width: usize,
+    ptr: *const T,
+    row: usize,
+}
+
+impl<O: Operand, E: Epilogue<O::Real>> Kernel for Block<'_, '_, O, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for p0 in self.depth.clone().step_by(K_BLOCK) {
+            let step = Step { p0, k: K_BLOCK.min(self.depth.end - p0) };
+            if !self.plan.a_in_place {
+                self.pack_a(s, step);
+            }
+            if self.plan.along { self.along_rows(s, step) } else { self.down_panels(s, step) }
+        }
+    }
+}
+
+impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
+    /// A panel of B stays in the first-level cache for all rows.
+    #[inline(always)]
+    fn down_panels<S: Simd>(&self, s: S, step: Step) {
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let mut packed_to = self.cols.start;
+        let mut j = self.cols.start;
+        while j < self.cols.end {
+            if let Source::Panels(count) = self.plan.b
+                && j == packed_to
+            {
+                packed_to = (j + count * nr).min(self.cols.end);
+                self.pack_panels(s, step, j..packed_to, self.panel);
+            }
+            let panel = self.panel_at(s, step, j, packed_to);
+            let narrow = is_narrow::<O::Real, S>(panel.width) && self.plan.a_in_place;
+            for (rows, tiles, height) in runs::<S>(self.rows.clone(), narrow) {
+                self.tiles(s, step, rows, height, &panel, tiles, true);
+            }
+            if step.p0 + step.k == self.product.k {
+                self.finish(s, self.rows.clone(), j..j + panel.width);
+            }
+            j += panel.width;
+        }
+    }
+
+    /// Few steps of k: C is written along its rows, a row of tiles at a time.
+    #[inline(always)]
+    fn along_rows<S: Simd>(&self, s: S, step: Step) {
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let whole = self.cols.len() / nr;
+        let rest = self.cols.start + whole * nr;
+        let last = (rest < self.cols.end).then(|| self.panel_at(s, step, rest, rest));
+        for (rows, tiles, height) in runs::<S>(self.rows.clone(), false) {
+            for t in 0..tiles {
+                let rows = rows.start + t * height..rows.start + (t + 1) * height;
+                if whole > 0 {
+                    let first = self.panel_at(s, step, self.cols.start, self.cols.start);
+                    self.tiles(s, step, rows.clone(), height, &first, whole, false);
+                }
+                if let Some(last) = &last {
+                    self.tiles(s, step, rows.clone(), height, last, 1, true);
+                }
+                if step.p0 + step.k == self.product.k {
+                    self.finish(s, rows, self.cols.clone());
+                }
+            }
+        }
+    }
+
+    /// `tiles` tiles of `height` rows: one below the other from `rows.start` if `down`, else beside each other.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn tiles<S: Simd>(
+        &self,
+        s: S,
+        step: Step,
+        rows: Range<usize>,
+        height: usize,
+        panel: &Panel<O::Real>,
+        tiles: usize,
+        down: bool,
+    ) {
+        let x = self.product;
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let (a, a_row, a_col) = match O::direct(x.a.ptr) {
+            Some(ptr) if self.plan.a_in_place => {
+                (ptr.wrapping_add(rows.start * x.a.row + step.p0 * x.a.col), x.a.row, x.a.col)
+            }
+            _ => (self.a_pack.cast_const().wrapping_add((rows.start - self.rows.start) * step.k), 1, height),
+        };
+        let a_down = if self.plan.a_in_place { height * a_row } else { height * step.k };
+        let b_across = if self.plan.b == Source::InPlace { nr } else { nr * step.k };
+        let tiles = Tiles {
+            tiles,
+            rows: height,
+            cols: panel.width,
+            k: step.k,
+            a,
+            a_row,
+            a_col,
+            a_step: if down { a_down } else { 0 },
+            b: panel.ptr,
+            b_row: panel.row,
+            b_step: if down { 0 } else { b_across },
+            c: self.c.wrapping_add(rows.start * x.c_row + panel.col * x.c_col),
+            c_row: x.c_row,
+            c_col: x.c_col,
+            c_step: if down { height * x.c_row } else { nr * x.c_col },
+            alpha: x.alpha,
+            beta: if step.p0 == 0 { x.beta } else { O::Real::ONE },
+        };
+        // pack_a laid the rows out with their tile's height as stride; the panel holds k rows of whole vectors; the tiles
+        // lie in the piece of C that is this task's alone.
+        s.outline(&tiles);
+    }
+
+    /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.
+    #[inline(always)]
+    fn panel_at<S: Simd>(&self, s: S, step: Step, j: usize, packed_to: usize) -> Panel<O::Real> {
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let width = nr.min(self.cols.end - j);
+        match self.plan.b {
+            Source::Slab => {
+                let panels = self.slab_cols.len().div_ceil(nr);
+                let start = (step.p0 - self.depth.start) * panels * nr + (j - self.slab_cols.start) * step.k;
+                Panel { col: j, width, ptr: self.slab.wrapping_add(start), row: nr }
+            }
+            Source::Panels(count) => {
+                let first = self.cols.start + (j - self.cols.start) / (count * nr) * (count * nr);
+                debug_assert!(j < packed_to);
+                Panel { col: j, width, ptr: self.panel.cast_const().wrapping_add((j - first) * step.k), row: nr }
+            }
+            Source::InPlace => {
+                let b = self.product.b;
+                match O::direct(b.at(step.p0, j)) {
+                    Some(ptr) if width == nr => Panel { col: j, width, ptr, row: b.row },
+                    _ => {
+                        self.pack_panels(s, step, j..j + width, self.panel);
+                        Panel { col: j, width, ptr: self.panel.cast_const(), row: nr }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pack_panels<S: Simd>(&self, s: S, step: Step, cols: Range<usize>, dst: *mut O::Real) {
+        let b = self.product.b;
+        let src = b.at(step.p0, cols.start);
+        let strip = Strip { src, across: b.col, along: b.row, width: cols.len(), k: step.k };
+        // The strip lies in B; the room is as large as the plan wants (Product::run).
+        s.outline(&PackPanels(strip, dst, const { panel_width::<O::Real>(S::ISA) }));
+    }
+
+    /// Packs the rows of this task over one block of k, tile behind tile.
+    #[inline(always)]
+    fn pack_a<S: Simd>(&self, s: S, Step { p0, k }: Step) {
+        let mut dst = self.a_pack;
+        let a = self.product.a;
+        for (rows, tiles, height) in runs::<S>(self.rows.clone(), false) {
+            for t in 0..tiles {
+                let src = a.at(rows.start + t * height, p0);
+                let strip = Strip { src, across: a.row, along: a.col, width: height, k };
+                // The strip lies in A; the rows of the task over K_BLOCK fit a_pack, whose SLACK takes what the last store
+                // writes too far (Product::run).
+                s.outline(&PackStrip(strip, dst, height));
+                dst = dst.wrapping_add(height * k);
+            }
+        }
+    }
+
+    /// Hands rows × cols of the product, which are done, to the epilogue.
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, rows: Range<usize>, cols: Range<usize>) {
+        let x = self.product;
+        let c = self.c.wrapping_add(rows.start * x.c_row + cols.start * x.c_col);
+        let piece = if x.c_col == 1 {
+            Finished { c, ldc: x.c_row, row: rows.start, col: cols.start, rows: rows.len(), cols: cols.len() }
+        } else {
+            Finished { c, ldc: x.c_col, row: cols.start, col: rows.start, rows: cols.len(), cols: rows.len() }
+        };
+        // SAFETY: the piece is this task's alone.
+        unsafe { x.epilogue.apply(s, piece) };
+    }
+}
+
+/// Cuts rows into tiles of nearly equal height, none higher than the tile may be: runs of (rows, tiles, height).
+#[inline(always)]
+fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
+    let most = if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } };
+    let count = rows.len().div_ceil(most);
+    let (base, longer) = (rows.len() / count, rows.len() % count);
+    let middle = rows.start + longer * (base + 1);
+    [(rows.start..middle, longer, base + 1), (middle..rows.end, count - longer, base)]
+}
+
+/// The whole product on one thread, without workspace: A is read in place, and so is B or a panel of it is packed on the
+/// stack.
+pub(super) struct Small<'a, 'b, O: Operand, E> {
+    pub product: &'a Product<'b, O, E>,
+    pub plan: Plan,
+    pub c: *mut O::Real,
+}
+
+/// Elements of a panel of B, on any instruction set.
+const PANEL: usize = 2 * LANES * K_BLOCK + SLACK;
+
+impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let x = self.product;
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let mut panel = [const { MaybeUninit::<O::Real>::uninit() }; PANEL];
+        let panel = panel.as_mut_ptr().cast::<O::Real>();
+        if x.n % nr != 0 || self.plan.b != Source::InPlace {
+            // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width, which packing may leave.
+            unsafe { panel.write_bytes(0, K_BLOCK.min(x.k) * nr) };
+        }
+        let block = Block {
+            product: x,
+            plan: self.plan,
+            rows: 0..x.m,
+            cols: 0..x.n,
+            depth: 0..x.k,
+            slab: std::ptr::null(),
+            slab_cols: 0..0,
+            a_pack: std::ptr::null_mut(),
+            panel,
+            c: self.c,
+        };
+        block.run(s);
+    }
+}

@@ -1,0 +1,190 @@
+//! What products compute in: f32 or f64, and the vectors of each.
+
+use crate::scratch::Number;
+use crate::simd::{Isa, LANES, Simd};
+use std::ops::{Add, Mul};
+
+/// f32 or f64.
+pub(crate) trait Real:
+    Number + Default + PartialEq + Add<Output = Self> + Mul<Output = Self> + Send + Sync + 'static
+{
+    const ONE: Self;
+    /// Lanes of [`Real::Wide`].
+    const LANES: usize;
+    /// Lanes of [`Real::Narrow`].
+    const HALF: usize;
+    /// A vector: 16 × f32 or 8 × f64.
+    type Wide<S: Simd>: Vector<S, Self>;
+    /// Half a vector of f32, for narrow tiles; f64 has no narrower one.
+    type Narrow<S: Simd>: Vector<S, Self>;
+    /// Eight lanes, to which the dealt order deals.
+    type Dealt<S: Simd>: Vector<S, Self>;
+
+    /// a·b + c, rounded once where `S` can.
+    fn fma<S: Simd>(a: Self, b: Self, c: Self) -> Self;
+    /// Side of the square block that [`Real::turn`] turns.
+    fn turn_side(isa: Isa) -> usize;
+    /// Row r of a square block stands at `p + min(r, last)·ld`; its element i is written to `dst[i·stride + r]`.
+    ///
+    /// # Safety
+    /// Rows 0 to `last` of the block are valid for reading, `dst` for writing as said.
+    unsafe fn turn<S: Simd>(s: S, p: *const Self, ld: usize, last: usize, dst: *mut Self, stride: usize);
+}
+
+/// A vector of `T`.
+pub(crate) trait Vector<S: Simd, T>: Copy {
+    const LANES: usize;
+    fn splat(s: S, x: T) -> Self;
+    /// a·b + c, rounded once.
+    fn fma(s: S, a: Self, b: Self, c: Self) -> Self;
+    fn mul(s: S, a: Self, b: Self) -> Self;
+    /// # Safety
+    /// `p` is valid for reading a vector.
+    unsafe fn load(s: S, p: *const T) -> Self;
+    /// # Safety
+    /// `p` is valid for writing a vector.
+    unsafe fn store(self, s: S, p: *mut T);
+    /// # Safety
+    /// `p` is valid for reading `n` ≤ LANES elements.
+    unsafe fn load_first(s: S, p: *const T, n: usize) -> Self;
+    /// # Safety
+    /// `p` is valid for writing `n` ≤ LANES elements.
+    unsafe fn store_first(self, s: S, p: *mut T, n: usize);
+
+    /// Full vectors and tails alike.
+    ///
+    /// # Safety
+    /// `p` is valid for reading min(n, LANES) elements.
+    #[inline(always)]
+    unsafe fn load_up_to(s: S, p: *const T, n: usize) -> Self {
+        // SAFETY: the contract, split by the branch.
+        unsafe { if n >= Self::LANES { Self::load(s, p) } else { Self::load_first(s, p, n) } }
+    }
+
+    /// Full vectors and tails alike.
+    ///
+    /// # Safety
+    /// `p` is valid for writing min(n, LANES) elements.
+    #[inline(always)]
+    unsafe fn store_up_to(self, s: S, p: *mut T, n: usize) {
+        // SAFETY: the contract, split by the branch.
+        unsafe { if n >= Self::LANES { self.store(s, p) } else { self.store_first(s, p, n) } }
+    }
+}
+
+/// 16 × f32.
+#[derive(Clone, Copy)]
+pub(crate) struct V16<S: Simd>(pub S::F);
+/// 8 × f32.
+#[derive(Clone, Copy)]
+pub(crate) struct V8<S: Simd>(pub S::H);
+/// 8 × f64.
+#[derive(Clone, Copy)]
+pub(crate) struct D8<S: Simd>(pub S::D);
+
+macro_rules! vector {
+    ($name:ident, $t:ty, $lanes:literal, $splat:ident $fma:ident $mul:ident $load:ident $store:ident $load_first:ident $store_first:ident) => {
+        impl<S: Simd> Vector<S, $t> for $name<S> {
+            const LANES: usize = $lanes;
+            #[inline(always)]
+            fn splat(s: S, x: $t) -> Self {
+                $name(s.$splat(x))
+            }
+            #[inline(always)]
+            fn fma(s: S, a: Self, b: Self, c: Self) -> Self {
+                $name(s.$fma(a.0, b.0, c.0))
+            }
+            #[inline(always)]
+            fn mul(s: S, a: Self, b: Self) -> Self {
+                $name(s.$mul(a.0, b.0))
+            }
+            #[inline(always)]
+            unsafe fn load(s: S, p: *const $t) -> Self {
+                // SAFETY: the contract.
+                $name(unsafe { s.$load(p) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, s: S, p: *mut $t) {
+                // SAFETY: the contract.
+                unsafe { s.$store(p, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_first(s: S, p: *const $t, n: usize) -> Self {
+                // SAFETY: the contract.
+                $name(unsafe { s.$load_first(p, n) })
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, s: S, p: *mut $t, n: usize) {
+                // SAFETY: the contract.
+                unsafe { s.$store_first(p, self.0, n) }
+            }
+        }
+    };
+}
+vector!(V16, f32, 16, splat fma mul load store load_first store_first);
+vector!(V8, f32, 8, splat_h fma_h mul_h load_h store_h load_first_h store_first_h);
+vector!(D8, f64, 8, splat_d fma_d mul_d load_d store_d load_first_d store_first_d);
+
+impl Real for f32 {
+    const ONE: f32 = 1.0;
+    const LANES: usize = LANES;
+    const HALF: usize = LANES / 2;
+    type Wide<S: Simd> = V16<S>;
+    type Narrow<S: Simd> = V8<S>;
+    type Dealt<S: Simd> = V8<S>;
+
+    #[inline(always)]
+    fn fma<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
+        if S::FUSED { a.mul_add(b, c) } else { a * b + c }
+    }
+    #[inline(always)]
+    fn turn_side(isa: Isa) -> usize {
+        if matches!(isa, Isa::Avx512) { LANES } else { LANES / 2 }
+    }
+
+    #[inline(always)]
+    unsafe fn turn<S: Simd>(s: S, p: *const f32, ld: usize, last: usize, dst: *mut f32, stride: usize) {
+        // SAFETY: the contract.
+        unsafe {
+            if const { matches!(S::ISA, Isa::Avx512) } {
+                let mut block = [s.zero(); LANES];
+                for r in 0..LANES {
+                    block[r] = s.load(p.add(r.min(last) * ld));
+                }
+                let block = s.transpose(block);
+                for i in 0..LANES {
+                    s.store(dst.add(i * stride), block[i]);
+                }
+            } else {
+                let block = s.load_turned_h(p, ld, last);
+                for i in 0..LANES / 2 {
+                    s.store_h(dst.add(i * stride), block[i]);
+                }
+            }
+        }
+    }
+}
+
+impl Real for f64 {
+    const ONE: f64 = 1.0;
+    const LANES: usize = LANES / 2;
+    const HALF: usize = LANES / 2;
+    type Wide<S: Simd> = D8<S>;
+    type Narrow<S: Simd> = D8<S>;
+    type Dealt<S: Simd> = D8<S>;
+
+    #[inline(always)]
+    fn fma<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
+        if S::FUSED { a.mul_add(b, c) } else { a * b + c }
+    }
+    #[inline(always)]
+    fn turn_side(_: Isa) -> usize {
+        4
+    }
+
+    #[inline(always)]
+    unsafe fn turn<S: Simd>(s: S, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+        // SAFETY: the contract.
+        unsafe { s.turn_d(p, ld, last, dst, stride) }
+    }
+}
