@@ -43,9 +43,11 @@ unsafe impl<O: Operand, E: Sync> Sync for Dots<'_, O, E> {}
 impl<O: Operand, E: Epilogue<O::Real>> Dots<'_, O, E> {
     /// # Safety
     /// few ≤ 4; x, w readable and c writable as the fields say.
-    pub(super) unsafe fn run(&self, ctx: &Context) {
+    pub(super) unsafe fn run(&self, ctx: &Context, threads: usize) {
         let work = Work::flops(2.0 * self.few as f64 * self.many as f64 * self.k as f64 * 3.0);
-        ctx.for_each(work, self.many.div_ceil(PIECE), |task| {
+        let tasks = self.many.div_ceil(PIECE);
+        let workers = ctx.workers(work, tasks.min(threads));
+        ctx.for_each_worker(workers, tasks, |_, task| {
             let rows = task * PIECE..self.many.min((task + 1) * PIECE);
             ctx.dispatch(Piece { dots: self, rows });
         });
@@ -162,32 +164,35 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
             unsafe {
                 let x = d.x.add(p0);
                 let w = d.w.add(self.row * d.ldw + p0);
-                macro_rules! step {
-                    ($p:expr, $n:expr) => {
-                        let mut rows = [zero; W];
-                        for j in 0..W {
-                            rows[j] = O::load_dealt(s, w.add(j * d.ldw + $p), $n);
-                        }
-                        for i in 0..X {
-                            let v = <O::Real as Real>::Dealt::<S>::load_up_to(s, x.add(i * d.ldx + $p), $n);
-                            for j in 0..W {
-                                acc[i][j] = <O::Real as Real>::Dealt::<S>::fma(s, v, rows[j], acc[i][j]);
-                            }
-                        }
-                    };
-                }
                 let mut p = 0;
                 while p + 2 * DEAL <= depth {
+                    let mut rows = [[zero; 2]; W];
                     for j in 0..W {
                         s.prefetch(w.wrapping_add(j * d.ldw + p + AHEAD).cast());
+                        rows[j] = O::load_dealt2(s, w.add(j * d.ldw + p));
                     }
-                    step!(p, DEAL);
-                    step!(p + DEAL, DEAL);
+                    for h in 0..2 {
+                        for i in 0..X {
+                            let v = <O::Real as Real>::Dealt::<S>::load(s, x.add(i * d.ldx + p + h * DEAL));
+                            for j in 0..W {
+                                acc[i][j] = <O::Real as Real>::Dealt::<S>::fma(s, v, rows[j][h], acc[i][j]);
+                            }
+                        }
+                    }
                     p += 2 * DEAL;
                 }
                 // Lanes past the end hold zeros, as the order says.
                 while p < depth {
-                    step!(p, depth - p);
+                    let mut rows = [zero; W];
+                    for j in 0..W {
+                        rows[j] = O::load_dealt(s, w.add(j * d.ldw + p), depth - p);
+                    }
+                    for i in 0..X {
+                        let v = <O::Real as Real>::Dealt::<S>::load_up_to(s, x.add(i * d.ldx + p), depth - p);
+                        for j in 0..W {
+                            acc[i][j] = <O::Real as Real>::Dealt::<S>::fma(s, v, rows[j], acc[i][j]);
+                        }
+                    }
                     p += DEAL;
                 }
                 self.join(s, &acc, if p0 == 0 { d.beta } else { O::Real::ONE });

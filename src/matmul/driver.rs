@@ -1,15 +1,12 @@
 //! The ascending order: how a product is cut into tasks, and what each needs packed.
 
-use super::block::{Block, Small};
+use super::block::Block;
 use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_BLOCK, M_ONCE, ROW_GROUP, tile_rows, tile_vectors};
 use super::epilogue::Epilogue;
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::Real;
 use crate::context::Context;
-use crate::error::Result;
-use crate::fpenv::FpEnv;
 use crate::parallel::{Shared, Work};
-use crate::scratch::Scratch;
 use crate::simd::{Isa, LANES};
 use std::ops::Range;
 
@@ -37,7 +34,6 @@ impl<O> View<O> {
 
 /// C = alpha·A·B + beta·C with checked dimensions, none of them zero. C(i, j) stands at i·c_row + j·c_col.
 pub(super) struct Product<'a, O: Operand, E> {
-    pub function: &'static str,
     pub m: usize,
     pub n: usize,
     pub k: usize,
@@ -106,32 +102,48 @@ impl Plan {
     }
 }
 
+/// How a product is cut, and the workspace that takes.
+pub(super) struct Layout {
+    plan: Plan,
+    grid: Grid,
+    workers: usize,
+    /// Packed before all tasks, B comes a slab at a time: all of it where it fits, else some columns of some depth.
+    slab_k: usize,
+    slab_n: usize,
+    /// Elements of packed A, and of all workspace, of one worker.
+    a_len: usize,
+    private: usize,
+    /// Elements of a packed slab.
+    b_len: usize,
+}
+
+impl Layout {
+    /// Elements of workspace.
+    pub(super) fn len(&self) -> usize {
+        self.b_len + self.workers * self.private
+    }
+}
+
 impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
-    /// # Errors
-    /// `OutOfMemory`, before C is touched.
-    ///
-    /// # Safety
-    /// A and B are readable as the views say, and `c` holds C.
-    pub(super) unsafe fn run(&self, ctx: &Context, c: &mut [O::Real]) -> Result {
+    /// The plan of a product that wants no workspace and one thread.
+    pub(super) fn small(&self, ctx: &Context) -> Option<Plan> {
+        Plan::new(ctx.isa(), self.m, self.n, self.k, self.a, self.b).small(self.m, self.n, self.k)
+    }
+
+    /// For `threads` at most.
+    pub(super) fn layout(&self, ctx: &Context, threads: usize) -> Layout {
         let (m, n, k) = (self.m, self.n, self.k);
         let nr = panel_width::<O::Real>(ctx.isa());
         let plan = Plan::new(ctx.isa(), m, n, k, self.a, self.b);
-        if let Some(plan) = plan.small(m, n, k) {
-            let _fp = FpEnv::enter(ctx.flush_subnormals());
-            ctx.dispatch(Small { product: self, plan, c: c.as_mut_ptr() });
-            return Ok(());
-        }
         let work = Work::flops(2.0 * m as f64 * n as f64 * k as f64 * size_of::<O::Real>() as f64 / 4.0);
-        let c = Shared::new(c);
-
-        // Packed before all tasks, B comes a slab at a time: all of it where it fits, else some columns of some depth.
         let limit = B_LIMIT / size_of::<O::Real>();
         let slab = plan.b == Source::Slab;
         let slab_k = if slab { k.min((limit / nr).next_multiple_of(K_BLOCK)) } else { k };
         let slab_n = if slab { (limit / slab_k / nr * nr).clamp(nr, n.next_multiple_of(nr)) } else { n };
-        let grid = Grid::new(ctx, work, m, slab_n.min(n), nr, E::GROUPS, plan);
-        let workers = ctx.workers(work, grid.tasks(slab_n.min(n)));
-
+        let workers = ctx.workers(work, threads);
+        let grid =
+            Grid::new(workers, m, slab_n.min(n), nr, if E::GROUPS { ROW_GROUP } else { tile_rows(ctx.isa()) }, plan);
+        let workers = workers.min(grid.tasks(slab_n.min(n)));
         let depth = K_BLOCK.min(k);
         let a_len = if plan.a_in_place { 0 } else { (grid.rows * depth + SLACK).next_multiple_of(LANES) };
         let panel_len = match plan.b {
@@ -142,26 +154,31 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         };
         let private = a_len + (panel_len + SLACK).next_multiple_of(LANES);
         let b_len = if slab { (slab_k * slab_n + SLACK).next_multiple_of(LANES) } else { 0 };
-        let mut scratch = Scratch::take::<O::Real>(self.function, b_len + workers * private)?;
-        let (packed, rest) = scratch.slice::<O::Real>(b_len + workers * private).split_at_mut(b_len);
-        let rest = Shared::new(rest);
+        Layout { plan, grid, workers, slab_k, slab_n, a_len, private, b_len }
+    }
 
-        for j0 in (0..n).step_by(slab_n) {
-            let cols = j0..n.min(j0 + slab_n);
-            for p0 in (0..k).step_by(slab_k) {
-                let depth = p0..k.min(p0 + slab_k);
-                if slab {
-                    self.pack_b(ctx, cols.clone(), depth.clone(), nr, packed);
+    /// # Safety
+    /// A and B are readable and C writable as the fields say; `x` is the layout of this product.
+    pub(super) unsafe fn run(&self, ctx: &Context, x: &Layout, c: *mut O::Real, scratch: &mut [O::Real]) {
+        let (packed, rest) = scratch.split_at_mut(x.b_len);
+        let rest = Shared::new(rest);
+        let c = Pointer(c);
+        for j0 in (0..self.n).step_by(x.slab_n) {
+            let cols = j0..self.n.min(j0 + x.slab_n);
+            for p0 in (0..self.k).step_by(x.slab_k) {
+                let depth = p0..self.k.min(p0 + x.slab_k);
+                if x.plan.b == Source::Slab {
+                    self.pack_b(ctx, x.workers, cols.clone(), depth.clone(), packed);
                 }
-                let slab = SendPtr(packed.as_ptr());
-                ctx.for_each_worker(workers, grid.tasks(cols.len()), |worker, task| {
+                let slab = Pointer(packed.as_mut_ptr());
+                ctx.for_each_worker(x.workers, x.grid.tasks(cols.len()), |worker, task| {
                     // SAFETY: a worker's number is its own.
-                    let private = unsafe { rest.piece(worker * private..(worker + 1) * private) };
-                    let (a_pack, panel) = private.split_at_mut(a_len);
-                    let (rows, piece) = grid.piece(task, cols.clone());
+                    let private = unsafe { rest.piece(worker * x.private..(worker + 1) * x.private) };
+                    let (a_pack, panel) = private.split_at_mut(x.a_len);
+                    let (rows, piece) = x.grid.piece(task, cols.clone());
                     ctx.dispatch(Block {
                         product: self,
-                        plan,
+                        plan: x.plan,
                         rows,
                         cols: piece,
                         depth: depth.clone(),
@@ -169,16 +186,16 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
                         slab_cols: cols.clone(),
                         a_pack: a_pack.as_mut_ptr(),
                         panel: panel.as_mut_ptr(),
-                        c: c.as_ptr(),
+                        c: c.get(),
                     });
                 });
             }
         }
-        Ok(())
     }
 
     /// Panel j of block q of k starts at q·K_BLOCK·columns + j·nr·(depth of the block).
-    fn pack_b(&self, ctx: &Context, cols: Range<usize>, depth: Range<usize>, nr: usize, packed: &mut [O::Real]) {
+    fn pack_b(&self, ctx: &Context, workers: usize, cols: Range<usize>, depth: Range<usize>, packed: &mut [O::Real]) {
+        let nr = panel_width::<O::Real>(ctx.isa());
         let panels = cols.len().div_ceil(nr);
         let blocks = depth.len().div_ceil(K_BLOCK);
         // A task is a run of panels of one block of k.
@@ -186,7 +203,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         let runs = panels.div_ceil(run);
         let packed = Shared::new(packed);
         let work = Work::elements(cols.len() * depth.len(), 0.1);
-        ctx.for_each(work, runs * blocks, |task| {
+        let workers = ctx.workers(work, workers);
+        ctx.for_each_worker(workers, runs * blocks, |_, task| {
             let (block, first) = (task / runs, task % runs * run);
             let p0 = block * K_BLOCK;
             let k = K_BLOCK.min(depth.len() - p0);
@@ -209,11 +227,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
 }
 
 /// A pointer that tasks share.
-struct SendPtr<T>(*const T);
-// SAFETY: what it points to is only read while tasks run (Product::run).
-unsafe impl<T: Sync> Sync for SendPtr<T> {}
-impl<T> SendPtr<T> {
-    fn get(&self) -> *const T {
+struct Pointer<T>(*mut T);
+// SAFETY: tasks read what it points to, or write disjoint pieces (Product::run).
+unsafe impl<T: Sync> Sync for Pointer<T> {}
+impl<T> Pointer<T> {
+    fn get(&self) -> *mut T {
         self.0
     }
 }
@@ -226,17 +244,15 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(ctx: &Context, work: Work, m: usize, n: usize, nr: usize, groups: bool, plan: Plan) -> Grid {
+    fn new(workers: usize, m: usize, n: usize, nr: usize, align: usize, plan: Plan) -> Grid {
         let once = !matches!(plan.b, Source::Slab);
         let most = if once { M_ONCE } else { M_BLOCK };
-        let workers = ctx.workers(work, usize::MAX);
         if workers == 1 {
             return Grid { m, rows: most.min(m), cols: n };
         }
         // Four pieces a worker let a late one catch up. Rows are cut first where all of B is packed, since a cut of
         // columns packs A again; else columns are, since a cut of rows packs B again.
         let wanted = 4 * workers;
-        let align = if groups { ROW_GROUP } else { tile_rows(ctx.isa()) };
         let cut_rows = |pieces: usize| m.div_ceil(pieces).next_multiple_of(align).min(most).min(m);
         let cut_cols = |pieces: usize| n.div_ceil(pieces).next_multiple_of(nr).max(2 * nr).min(n.next_multiple_of(nr));
         if once {

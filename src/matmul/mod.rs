@@ -28,11 +28,14 @@ pub(crate) use pack::Operand;
 pub(crate) use real::Real;
 
 use crate::context::Context;
+use crate::element::{bf16, f16};
 use crate::error::{Error, Result, product};
 use crate::fpenv::FpEnv;
+use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, LANES, Simd};
-use driver::{Product, View};
+use crate::simd::{Kernel, Simd};
+use block::Small;
+use driver::{Layout, Plan, Product, View};
 
 /// Whether an operand is used as it is stored or transposed. The numbers are those of `EK_*TRANSPOSE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,28 +56,6 @@ impl Transpose {
             _ => None,
         }
     }
-}
-
-/// Elements that a matrix of `rows` × `cols` with leading dimension `ld` spans, checked.
-fn span(function: &'static str, name: &str, rows: usize, cols: usize, ld: usize) -> Result<usize> {
-    if rows == 0 || cols == 0 {
-        return Ok(0);
-    }
-    let spanned = product(function, name, &[rows - 1, ld])?.checked_add(cols);
-    spanned.filter(|n| *n <= isize::MAX as usize / 8).ok_or_else(|| {
-        Error::invalid_size(function, format!("{name} spans more elements than this machine can address"))
-    })
-}
-
-fn check_matrix(function: &'static str, name: &str, len: usize, rows: usize, cols: usize, ld: usize) -> Result {
-    let need = span(function, name, rows, cols, ld)?;
-    if len < need {
-        return Err(Error::invalid_size(
-            function,
-            format!("{name} holds {len} elements, but {rows} rows of {cols} with leading dimension {ld} need {need}"),
-        ));
-    }
-    Ok(())
 }
 
 /// C = alpha·op(A)·op(B) + beta·C in f32 (whitepaper §2: every layer, and every step back through one).
@@ -116,31 +97,128 @@ pub fn matmul_f32(
     c: &mut [f32],
     ldc: usize,
 ) -> Result {
-    let f = "matmul_f32";
-    let stored = |transpose, rows, cols| if transpose == Transpose::No { (rows, cols) } else { (cols, rows) };
-    let (a_rows, a_cols) = stored(trans_a, m, k);
-    let (b_rows, b_cols) = stored(trans_b, k, n);
-    let name = |transpose, plain, transposed| if transpose == Transpose::No { plain } else { transposed };
-    for (ld, value, matrix, dim, cols) in [
-        ("lda", lda, "a", name(trans_a, "k", "m"), a_cols),
-        ("ldb", ldb, "b", name(trans_b, "n", "k"), b_cols),
-        ("ldc", ldc, "c", "n", n),
-    ] {
-        if value < cols {
-            return Err(Error::invalid_size(
-                f,
-                format!("{ld} is {value} but rows of {matrix} hold {dim} = {cols} elements"),
-            ));
-        }
-    }
-    check_matrix(f, "a", a.len(), a_rows, a_cols, lda)?;
-    check_matrix(f, "b", b.len(), b_rows, b_cols, ldb)?;
-    check_matrix(f, "c", c.len(), m, n, ldc)?;
-    multiply(
-        ctx,
-        &Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: &Plain },
-        c,
-    )
+    let (f, epilogue) = ("matmul_f32", &Plain);
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    x.check(c.len(), 1, [0; 3])?;
+    multiply(ctx, &x, c)
+}
+
+/// C = alpha·op(A)·op(B) + beta·C in f64: [`matmul_f32`] in every other respect, its orders of summation included.
+///
+/// # Errors
+/// As [`matmul_f32`].
+#[allow(clippy::too_many_arguments)]
+pub fn matmul_f64(
+    ctx: &Context,
+    trans_a: Transpose,
+    trans_b: Transpose,
+    m: usize,
+    n: usize,
+    k: usize,
+    alpha: f64,
+    a: &[f64],
+    lda: usize,
+    b: &[f64],
+    ldb: usize,
+    beta: f64,
+    c: &mut [f64],
+    ldc: usize,
+) -> Result {
+    let (f, epilogue) = ("matmul_f64", &Plain);
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    x.check(c.len(), 1, [0; 3])?;
+    multiply(ctx, &x, c)
+}
+
+/// C = alpha·op(A)·op(B) + beta·C of bf16 matrices, computed and stored in f32 (whitepaper §19): the bits of
+/// [`matmul_f32`] on the same numbers widened, which is exact.
+///
+/// # Errors
+/// As [`matmul_f32`].
+#[allow(clippy::too_many_arguments)]
+pub fn matmul_bf16(
+    ctx: &Context,
+    trans_a: Transpose,
+    trans_b: Transpose,
+    m: usize,
+    n: usize,
+    k: usize,
+    alpha: f32,
+    a: &[bf16],
+    lda: usize,
+    b: &[bf16],
+    ldb: usize,
+    beta: f32,
+    c: &mut [f32],
+    ldc: usize,
+) -> Result {
+    let (f, epilogue) = ("matmul_bf16", &Plain);
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    x.check(c.len(), 1, [0; 3])?;
+    multiply(ctx, &x, c)
+}
+
+/// C = alpha·op(A)·op(B) + beta·C of f16 matrices: [`matmul_bf16`] in every other respect.
+///
+/// # Errors
+/// As [`matmul_f32`].
+#[allow(clippy::too_many_arguments)]
+pub fn matmul_f16(
+    ctx: &Context,
+    trans_a: Transpose,
+    trans_b: Transpose,
+    m: usize,
+    n: usize,
+    k: usize,
+    alpha: f32,
+    a: &[f16],
+    lda: usize,
+    b: &[f16],
+    ldb: usize,
+    beta: f32,
+    c: &mut [f32],
+    ldc: usize,
+) -> Result {
+    let (f, epilogue) = ("matmul_f16", &Plain);
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    x.check(c.len(), 1, [0; 3])?;
+    multiply(ctx, &x, c)
+}
+
+/// `batch` products at once, each as [`matmul_f32`] has it, bits included (whitepaper §22: the heads of attention).
+///
+/// Item i has its A at `a[i·stride_a..]`, B at `b[i·stride_b..]`, C at `c[i·stride_c..]`. Items of A and of B may overlap, and
+/// with a stride of 0 are the same; items of C are disjoint: `stride_c` is at least what one item spans,
+/// (m − 1)·`ldc` + n, unless `batch` is at most 1.
+///
+/// # Errors
+/// As [`matmul_f32`]; `InvalidSize` for a `stride_c` too short.
+#[allow(clippy::too_many_arguments)]
+pub fn matmul_batched_f32(
+    ctx: &Context,
+    trans_a: Transpose,
+    trans_b: Transpose,
+    batch: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    alpha: f32,
+    a: &[f32],
+    lda: usize,
+    stride_a: usize,
+    b: &[f32],
+    ldb: usize,
+    stride_b: usize,
+    beta: f32,
+    c: &mut [f32],
+    ldc: usize,
+    stride_c: usize,
+) -> Result {
+    let (f, epilogue) = ("matmul_batched_f32", &Plain);
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    let strides = [stride_a, stride_b, stride_c];
+    x.check(c.len(), batch, strides)?;
+    multiply_batched(ctx, &x, batch, strides, c)
 }
 
 /// A product with checked arguments, and what to do with its result.
@@ -161,7 +239,144 @@ pub(crate) struct Args<'a, O: Operand, E> {
     pub epilogue: &'a E,
 }
 
-/// Chooses the order of summation and the path that keeps it fastest.
+impl<O: Operand, E> Args<'_, O, E> {
+    /// Checks leading dimensions, strides and lengths of `batch` products.
+    fn check(&self, c_len: usize, batch: usize, [stride_a, stride_b, stride_c]: [usize; 3]) -> Result {
+        let Args { function: f, m, n, k, lda, ldb, ldc, .. } = *self;
+        let (a_rows, a_cols, a_dim) = if self.trans_a == Transpose::No { (m, k, "k") } else { (k, m, "m") };
+        let (b_rows, b_cols, b_dim) = if self.trans_b == Transpose::No { (k, n, "n") } else { (n, k, "k") };
+        for (ld, value, matrix, dim, cols) in
+            [("lda", lda, "a", a_dim, a_cols), ("ldb", ldb, "b", b_dim, b_cols), ("ldc", ldc, "c", "n", n)]
+        {
+            if value < cols {
+                let detail = format!("{ld} is {value} but rows of {matrix} hold {dim} = {cols} elements");
+                return Err(Error::invalid_size(f, detail));
+            }
+        }
+        for (name, len, rows, cols, ld, stride) in [
+            ("a", self.a.len(), a_rows, a_cols, lda, stride_a),
+            ("b", self.b.len(), b_rows, b_cols, ldb, stride_b),
+            ("c", c_len, m, n, ldc, stride_c),
+        ] {
+            let item = span(f, name, rows, cols, ld)?;
+            if name == "c" && batch > 1 && stride < item {
+                let detail = format!("stride_c is {stride} but a product's c spans {item} elements");
+                return Err(Error::invalid_size(f, detail));
+            }
+            if item == 0 || batch == 0 {
+                continue;
+            }
+            let need = span(f, name, batch, item, stride)?;
+            if len < need {
+                let items = if batch > 1 { format!("{batch} items {stride} apart of ") } else { String::new() };
+                let detail = format!(
+                    "{name} holds {len} elements, but {items}{rows} rows of {cols} with leading dimension {ld} need {need}"
+                );
+                return Err(Error::invalid_size(f, detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Elements from the first to the last of `rows` × `cols` whose rows begin `ld` apart, checked.
+fn span(function: &'static str, name: &str, rows: usize, cols: usize, ld: usize) -> Result<usize> {
+    if rows == 0 || cols == 0 {
+        return Ok(0);
+    }
+    let spanned = product(function, name, &[rows - 1, ld])?.checked_add(cols);
+    spanned.filter(|n| *n <= isize::MAX as usize / 8).ok_or_else(|| {
+        Error::invalid_size(function, format!("{name} spans more elements than this machine can address"))
+    })
+}
+
+/// The path of a product: what keeps its order of summation fastest.
+enum Path<'a, O: Operand, E> {
+    Nothing,
+    NoDepth,
+    /// The dealt order; elements of workspace for a copy of the few rows or columns.
+    Dealt(usize),
+    Small(Product<'a, O, E>, Plan),
+    Blocks(Product<'a, O, E>, Layout),
+}
+
+impl<O: Operand, E: Epilogue<O::Real>> Path<'_, O, E> {
+    fn scratch_len(&self) -> usize {
+        match self {
+            Path::Dealt(len) => *len,
+            Path::Blocks(_, layout) => layout.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
+    /// Whether m rows of A meet rows of B, or rows of A meet n columns of B, in the dealt order.
+    fn few_rows(&self) -> bool {
+        self.m <= 4 && self.trans_b == Transpose::Yes
+    }
+
+    fn path(&self, ctx: &Context, threads: usize) -> Path<'_, O, E> {
+        if self.m == 0 || self.n == 0 {
+            return Path::Nothing;
+        }
+        if self.k == 0 {
+            return Path::NoDepth;
+        }
+        // Epilogues that ask for groups only come with a transposed A, which is never dealt.
+        let few = self.few_rows() || self.n <= 4;
+        if self.trans_a == Transpose::No && few && !ctx.batch_invariant() && !E::GROUPS {
+            return Path::Dealt(dealt_scratch(self));
+        }
+        let view = |slice: &[O], transpose, ld| match transpose {
+            Transpose::No => View { ptr: slice.as_ptr(), row: ld, col: 1 },
+            Transpose::Yes => View { ptr: slice.as_ptr(), row: 1, col: ld },
+        };
+        let (a, b) = (view(self.a, self.trans_a, self.lda), view(self.b, self.trans_b, self.ldb));
+        // Lanes run along the columns of C, or along its rows where it has too few columns to fill them.
+        let turned = self.n <= O::Real::LANES * 3 / 4 && self.m > self.n && !E::GROUPS;
+        let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
+        let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
+        let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
+        let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue };
+        match product.small(ctx) {
+            Some(plan) => Path::Small(product, plan),
+            None => {
+                let layout = product.layout(ctx, threads);
+                Path::Blocks(product, layout)
+            }
+        }
+    }
+
+    /// # Safety
+    /// `c` holds C; the path is this product's, on at most `threads`, and `scratch` as long as it says.
+    unsafe fn run(
+        &self,
+        ctx: &Context,
+        threads: usize,
+        path: &Path<'_, O, E>,
+        c: *mut O::Real,
+        scratch: &mut [O::Real],
+    ) {
+        match path {
+            Path::Nothing => {}
+            Path::NoDepth => {
+                let _fp = FpEnv::enter(ctx.flush_subnormals());
+                ctx.dispatch(NoDepth { args: self, c });
+            }
+            // SAFETY: the contract.
+            Path::Dealt(_) => unsafe { deal(ctx, threads, self, c, scratch) },
+            Path::Small(product, plan) => {
+                let _fp = FpEnv::enter(ctx.flush_subnormals());
+                ctx.dispatch(Small { product, plan: *plan, c });
+            }
+            // SAFETY: the contract.
+            Path::Blocks(product, layout) => unsafe { product.run(ctx, layout, c, scratch) },
+        }
+    }
+}
+
+/// One product. The order of summation follows from its arguments, the path from what is fastest.
 ///
 /// # Errors
 /// `OutOfMemory`, before C is touched.
@@ -170,73 +385,87 @@ pub(crate) fn multiply<O: Operand, E: Epilogue<O::Real>>(
     x: &Args<'_, O, E>,
     c: &mut [O::Real],
 ) -> Result {
-    if x.m == 0 || x.n == 0 {
-        return Ok(());
-    }
-    if x.k == 0 {
-        let _fp = FpEnv::enter(ctx.flush_subnormals());
-        ctx.dispatch(NoDepth { args: x, c });
-        return Ok(());
-    }
-    let few_rows = x.m <= 4 && x.trans_b == Transpose::Yes;
-    let few_cols = x.n <= 4;
-    // Epilogues that ask for groups only come with a transposed A, which is never dealt.
-    if x.trans_a == Transpose::No && (few_rows || few_cols) && !ctx.batch_invariant() && !E::GROUPS {
-        return deal(ctx, x, c, few_rows);
-    }
-    let view = |slice: &[O], transpose, ld| match transpose {
-        Transpose::No => View { ptr: slice.as_ptr(), row: ld, col: 1 },
-        Transpose::Yes => View { ptr: slice.as_ptr(), row: 1, col: ld },
-    };
-    let (a, b) = (view(x.a, x.trans_a, x.lda), view(x.b, x.trans_b, x.ldb));
-    // Lanes run along the columns of C, or along its rows where it has too few columns to fill them.
-    let turned = x.n <= O::Real::LANES * 3 / 4 && x.m > x.n && !E::GROUPS;
-    let (m, n, a, b) = if turned { (x.n, x.m, b.turned(), a.turned()) } else { (x.m, x.n, a, b) };
-    let (c_row, c_col) = if turned { (1, x.ldc) } else { (x.ldc, 1) };
-    let product = Product {
-        function: x.function,
-        m,
-        n,
-        k: x.k,
-        a,
-        b,
-        c_row,
-        c_col,
-        alpha: x.alpha,
-        beta: x.beta,
-        epilogue: x.epilogue,
-    };
+    let threads = ctx.num_threads();
+    let path = x.path(ctx, threads);
+    let len = path.scratch_len();
+    let mut scratch = if len > 0 { Some(Scratch::take::<O::Real>(x.function, len)?) } else { None };
+    let scratch = scratch.as_mut().map_or(&mut [][..], |scratch| scratch.slice(len));
     // SAFETY: callers checked that A, B and C hold their dimensions.
-    unsafe { product.run(ctx, c) }
+    unsafe { x.run(ctx, threads, &path, c.as_mut_ptr(), scratch) };
+    Ok(())
+}
+
+/// `batch` products: item i has A at `i·strides[0]`, B at `i·strides[1]`, C at `i·strides[2]`, and no two items share an
+/// element of C. `x` is the first, with all of `a` and `b`.
+///
+/// # Errors
+/// `OutOfMemory`, before C is touched.
+pub(crate) fn multiply_batched<O: Operand>(
+    ctx: &Context,
+    x: &Args<'_, O, Plain>,
+    batch: usize,
+    strides: [usize; 3],
+    c: &mut [O::Real],
+) -> Result {
+    // Whole items go to threads where there are enough of them; else the threads share each item.
+    let flops = 2.0 * x.m as f64 * x.n as f64 * x.k as f64;
+    let apart = batch >= 2 * ctx.num_threads();
+    let threads = if apart { 1 } else { ctx.num_threads() };
+    let workers = if apart { ctx.workers(Work::flops(flops * batch as f64), batch) } else { 1 };
+    let len = x.path(ctx, threads).scratch_len();
+    let mut scratch = Scratch::take::<O::Real>(x.function, workers * len)?;
+    let scratch = Shared::new(scratch.slice::<O::Real>(workers * len));
+    let c = Shared::new(c);
+    let item = |worker: usize, i: usize| {
+        let x = Args { a: x.a.get(i * strides[0]..).unwrap_or(&[]), b: x.b.get(i * strides[1]..).unwrap_or(&[]), ..*x };
+        // SAFETY: a worker's number is its own.
+        let scratch = unsafe { scratch.piece(worker * len..(worker + 1) * len) };
+        // SAFETY: callers checked that every item lies in A, B and C, and that those of C are disjoint.
+        unsafe { x.run(ctx, threads, &x.path(ctx, threads), c.as_ptr().wrapping_add(i * strides[2]), scratch) };
+    };
+    if apart {
+        ctx.for_each_worker(workers, batch, item);
+    } else {
+        (0..batch).for_each(|i| item(0, i));
+    }
+    Ok(())
+}
+
+/// What [`deal`] copies: the few rows or columns, where they are not rows of numbers to compute with.
+fn dealt_scratch<O: Operand, E>(x: &Args<'_, O, E>) -> usize {
+    let few_rows = x.m <= 4 && x.trans_b == Transpose::Yes;
+    let (few, rows) = if few_rows { (x.m, true) } else { (x.n, x.trans_b == Transpose::Yes || x.k == 1) };
+    if rows && O::direct(x.a.as_ptr()).is_some() { 0 } else { few * x.k }
 }
 
 /// The dealt order: rows of A against rows of B, or against columns of B turned into rows.
-fn deal<O: Operand, E: Epilogue<O::Real>>(
+///
+/// # Safety
+/// As [`Args::run`].
+unsafe fn deal<O: Operand, E: Epilogue<O::Real>>(
     ctx: &Context,
+    threads: usize,
     x: &Args<'_, O, E>,
-    c: &mut [O::Real],
-    few_rows: bool,
-) -> Result {
+    c: *mut O::Real,
+    scratch: &mut [O::Real],
+) {
     let k = x.k;
+    let few_rows = x.few_rows();
     let (few, many) = if few_rows { (x.m, x.n) } else { (x.n, x.m) };
     let (rows, ld, step) = match (few_rows, x.trans_b) {
         (true, _) => (x.a, x.lda, 1),
         (false, Transpose::Yes) => (x.b, x.ldb, 1),
         (false, Transpose::No) => (x.b, 1, x.ldb),
     };
-    // The few are copied where they are not rows of numbers to compute with.
-    let direct = if step == 1 || k == 1 { O::direct(rows.as_ptr()) } else { None };
-    let mut scratch = Scratch::take::<O::Real>(x.function, if direct.is_none() { few * k } else { 0 })?;
-    let (few_ptr, ldx) = match direct {
-        Some(ptr) => (ptr, ld),
-        None => {
-            let copy = scratch.slice::<O::Real>(few * k);
-            for (i, row) in copy.chunks_exact_mut(k).enumerate() {
+    let (few_ptr, ldx) = match O::direct(rows.as_ptr()) {
+        Some(ptr) if scratch.is_empty() => (ptr, ld),
+        _ => {
+            for (i, row) in scratch.chunks_exact_mut(k).enumerate() {
                 for (p, v) in row.iter_mut().enumerate() {
                     *v = rows[i * ld + p * step].widen();
                 }
             }
-            (copy.as_ptr(), k)
+            (scratch.as_ptr(), k)
         }
     };
     let (w, ldw) = if few_rows { (x.b, x.ldb) } else { (x.a, x.lda) };
@@ -249,7 +478,7 @@ fn deal<O: Operand, E: Epilogue<O::Real>>(
         ldx,
         w: w.as_ptr(),
         ldw,
-        c: c.as_mut_ptr(),
+        c,
         c_few: if few_rows { x.ldc } else { 1 },
         c_many: if few_rows { 1 } else { x.ldc },
         alpha: x.alpha,
@@ -257,29 +486,29 @@ fn deal<O: Operand, E: Epilogue<O::Real>>(
         epilogue: x.epilogue,
     };
     // SAFETY: callers checked the dimensions; few <= 4.
-    unsafe { dots.run(ctx) };
-    Ok(())
+    unsafe { dots.run(ctx, threads) };
 }
 
 /// k = 0: C = beta·C, and the epilogue.
 struct NoDepth<'a, 'b, O: Operand, E> {
     args: &'a Args<'b, O, E>,
-    c: &'a mut [O::Real],
+    c: *mut O::Real,
 }
 
 impl<O: Operand, E: Epilogue<O::Real>> Kernel for NoDepth<'_, '_, O, E> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let x = self.args;
-        let zero = O::Real::default();
-        for row in self.c.chunks_mut(x.ldc).take(x.m) {
-            for v in &mut row[..x.n] {
-                *v = if x.beta == zero { zero } else { x.beta * *v };
+        let (x, zero) = (self.args, O::Real::default());
+        // SAFETY: C holds m rows of n (promise of Args::run).
+        unsafe {
+            for i in 0..x.m {
+                for j in 0..x.n {
+                    let v = self.c.add(i * x.ldc + j);
+                    *v = if x.beta == zero { zero } else { x.beta * *v };
+                }
             }
+            x.epilogue.apply(s, Finished { c: self.c, ldc: x.ldc, row: 0, col: 0, rows: x.m, cols: x.n });
         }
-        let piece = Finished { c: self.c.as_mut_ptr(), ldc: x.ldc, row: 0, col: 0, rows: x.m, cols: x.n };
-        // SAFETY: C holds m rows of n (checked by callers).
-        unsafe { x.epilogue.apply(s, piece) };
     }
 }

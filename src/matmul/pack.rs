@@ -1,6 +1,7 @@
 //! Panels: a strip of rows of A, or of columns of B, laid out in the order in which the tile reads it.
 
-use super::real::{Real, Vector};
+use super::real::{Real, V8, V16, Vector};
+use crate::element::{Storage, bf16, f16};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 
@@ -25,6 +26,11 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for reading min(n, 8) elements.
     unsafe fn load_dealt<S: Simd>(s: S, p: *const Self, n: usize) -> <Self::Real as Real>::Dealt<S>;
+    /// Twice eight lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 16 elements.
+    unsafe fn load_dealt2<S: Simd>(s: S, p: *const Self) -> [<Self::Real as Real>::Dealt<S>; 2];
 }
 
 macro_rules! direct {
@@ -49,10 +55,49 @@ macro_rules! direct {
                 // SAFETY: the contract.
                 unsafe { <$t as Real>::Dealt::<S>::load_up_to(s, p, n) }
             }
+            #[inline(always)]
+            unsafe fn load_dealt2<S: Simd>(s: S, p: *const $t) -> [<$t as Real>::Dealt<S>; 2] {
+                // SAFETY: the contract.
+                unsafe { [<$t as Real>::Dealt::<S>::load(s, p), <$t as Real>::Dealt::<S>::load(s, p.add(8))] }
+            }
         }
     )*};
 }
 direct! { f32 f64 }
+
+/// bf16 and f16: stored in two bytes, computed in f32.
+macro_rules! widened {
+    ($($t:ty)*) => {$(
+        impl Operand for $t {
+            type Real = f32;
+            #[inline(always)]
+            fn direct(_: *const $t) -> Option<*const f32> {
+                None
+            }
+            #[inline(always)]
+            fn widen(self) -> f32 {
+                self.to_f32()
+            }
+            #[inline(always)]
+            unsafe fn load_up_to<S: Simd>(s: S, p: *const $t, n: usize) -> V16<S> {
+                // SAFETY: the contract.
+                V16(unsafe { <$t as Storage>::load_up_to(s, p, n) })
+            }
+            #[inline(always)]
+            unsafe fn load_dealt<S: Simd>(s: S, p: *const $t, n: usize) -> V8<S> {
+                // SAFETY: the contract.
+                V8(s.halves(unsafe { <$t as Storage>::load_first(s, p, n.min(LANES / 2)) }).0)
+            }
+            #[inline(always)]
+            unsafe fn load_dealt2<S: Simd>(s: S, p: *const $t) -> [V8<S>; 2] {
+                // SAFETY: the contract.
+                let (low, high) = s.halves(unsafe { <$t as Storage>::load(s, p) });
+                [V8(low), V8(high)]
+            }
+        }
+    )*};
+}
+widened! { bf16 f16 }
 
 /// A strip `width` wide and `k` deep; element (i, p) stands at `src + i·across + p·along`, one of the strides being 1.
 #[derive(Clone, Copy)]
