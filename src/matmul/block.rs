@@ -3,7 +3,7 @@
 use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
 use super::driver::{Plan, Product, Source, panel_width};
 use super::epilogue::{Epilogue, Finished};
-use super::pack::{Operand, PackPanels, PackStrip, SLACK, Strip};
+use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
 use super::tile::{Tiles, is_narrow};
 use crate::simd::{Kernel, LANES, Simd};
@@ -145,6 +145,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             c_row: x.c_row,
             c_col: x.c_col,
             c_step: if down { height * x.c_row } else { nr * x.c_col },
+            // Panels of a slab stand behind each other, and come from afar.
+            next: panel.ptr.wrapping_add(b_across),
+            next_lines: if down && self.plan.b == Source::Slab { 20 } else { 0 },
             alpha: x.alpha,
             beta: if step.p0 == 0 { x.beta } else { O::Real::ONE },
         };
@@ -197,13 +200,13 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let mut dst = self.a_pack;
         let a = self.product.a;
         for (rows, tiles, height) in runs::<S>(self.rows.clone(), false) {
-            for t in 0..tiles {
-                let src = a.at(rows.start + t * height, p0);
-                let strip = Strip { src, across: a.row, along: a.col, width: height, k };
+            if tiles > 0 {
+                let src = a.at(rows.start, p0);
+                let strip = Strip { src, across: a.row, along: a.col, width: rows.len(), k };
                 // The strip lies in A; the rows of the task over K_BLOCK fit a_pack, whose SLACK takes what the last store
-                // writes too far (Product::run).
-                s.outline(&PackStrip(strip, dst, height));
-                dst = dst.wrapping_add(height * k);
+                // writes too far (Product::layout).
+                s.outline(&PackTiles(strip, dst, height));
+                dst = dst.wrapping_add(rows.len() * k);
             }
         }
     }

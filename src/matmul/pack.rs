@@ -112,6 +112,9 @@ pub(super) struct Strip<O> {
 /// Steps of k that are widened at a time before they are turned.
 const STAGE: usize = 64;
 
+/// Tiles of A that are packed at a time.
+const TILES: usize = 8;
+
 /// Rows of B that are asked for ahead of their use.
 const ROWS_AHEAD: usize = 8;
 
@@ -151,6 +154,55 @@ impl<O: Operand> Strip<O> {
         }
     }
 
+    /// Packs the strip as tiles `height` high, tile behind tile: element (i, p) of a tile goes to its p·height + i. The
+    /// width is a multiple of the height. Up to [`SLACK`] elements past the end are overwritten.
+    ///
+    /// # Safety
+    /// The strip is readable; width·k + SLACK elements are writable at `dst`.
+    #[inline(always)]
+    pub(super) unsafe fn pack_tiles<S: Simd>(self, s: S, dst: *mut O::Real, height: usize) {
+        let half = <O::Real as Real>::HALF;
+        // SAFETY: the contract; only the first `height` elements are read for the last tile, and for every tile of numbers
+        // that are widened.
+        unsafe {
+            match O::direct(self.src) {
+                Some(src) if self.across == 1 && height <= half => {
+                    // Some tiles at a time along the rows, so that memory is read nearly as it lies. A store's surplus is
+                    // overwritten by the rows after it.
+                    for i0 in (0..self.width).step_by(TILES * height) {
+                        let end = self.width.min(i0 + TILES * height);
+                        for p in 0..self.k {
+                            let (src, dst) = (src.wrapping_add(p * self.along), dst.wrapping_add(p * height));
+                            let mut i = i0;
+                            // What a store has too much must not reach the next tile.
+                            let surplus = p * height + half <= self.k * height;
+                            while i < end {
+                                s.prefetch(src.wrapping_add(ROWS_AHEAD * self.along + i).cast());
+                                i += LANES;
+                            }
+                            i = i0;
+                            while surplus && i + half <= self.width && i < end {
+                                <O::Real as Real>::Narrow::<S>::load(s, src.add(i)).store(s, dst.add(i * self.k));
+                                i += height;
+                            }
+                            while i < end {
+                                let row = <O::Real as Real>::Narrow::<S>::load_first(s, src.add(i), height);
+                                row.store_first(s, dst.add(i * self.k), height);
+                                i += height;
+                            }
+                        }
+                    }
+                }
+                _ => {
+                    for i in (0..self.width).step_by(height) {
+                        let part = Strip { src: self.src.wrapping_add(i * self.across), width: height, ..self };
+                        part.pack(s, dst.add(i * self.k), height);
+                    }
+                }
+            }
+        }
+    }
+
     /// Writes element (i, p) to `dst[p·stride + i]`; what stands at `width` ≤ i < `stride` is unspecified but
     /// initialised. With a stride that is no multiple of 16 up to [`SLACK`] elements past the end are overwritten.
     ///
@@ -178,19 +230,8 @@ impl<O: Operand> Strip<O> {
     #[inline(always)]
     unsafe fn copy<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
         let lanes = <O::Real as Real>::LANES;
-        let half = <O::Real as Real>::HALF;
         // SAFETY: row p of the strip is width elements (contract); the stores end at most SLACK after k·stride.
         unsafe {
-            if let Some(src) = O::direct(self.src)
-                && self.width < half
-            {
-                for p in 0..self.k {
-                    let row =
-                        <O::Real as Real>::Narrow::<S>::load_first(s, src.wrapping_add(p * self.along), self.width);
-                    row.store(s, dst.add(p * stride));
-                }
-                return;
-            }
             let mut i = 0;
             while i < self.width {
                 let (src, dst, width) = (self.src.wrapping_add(i), dst.add(i), self.width - i);
@@ -239,9 +280,6 @@ impl<O: Operand> Strip<O> {
     }
 }
 
-/// Lines of each column that are asked for ahead of their use.
-const AHEAD: usize = 4 * LANES;
-
 /// [`Strip::pack_panels`] as a function of its own.
 pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
 
@@ -254,17 +292,20 @@ impl<O: Operand> Kernel for &PackPanels<O> {
     }
 }
 
-/// [`Strip::pack`] as a function of its own.
-pub(super) struct PackStrip<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
+/// [`Strip::pack_tiles`] as a function of its own.
+pub(super) struct PackTiles<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
 
-impl<O: Operand> Kernel for &PackStrip<O> {
+impl<O: Operand> Kernel for &PackTiles<O> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: the contract of whoever made it.
-        unsafe { self.0.pack(s, self.1, self.2) }
+        unsafe { self.0.pack_tiles(s, self.1, self.2) }
     }
 }
+
+/// Lines of each column that are asked for ahead of their use.
+const AHEAD: usize = 4 * LANES;
 
 impl<T: Real> Strip<T> {
     /// Columns that are contiguous along k, in square blocks that turn in registers.

@@ -27,6 +27,9 @@ pub(super) struct Tiles<T> {
     pub c_row: usize,
     pub c_col: usize,
     pub c_step: usize,
+    /// What is read next: each tile asks for so many lines of it.
+    pub next: *const T,
+    pub next_lines: usize,
     pub alpha: T,
     pub beta: T,
 }
@@ -88,6 +91,9 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
     }
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Steps of k in one turn of the loop: a short loop's end is then foreseen.
 const UNROLL: usize = 4;
 
@@ -99,7 +105,12 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
         let t = self.0;
         let (k, b_row) = (t.k, t.b_row);
         let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
+        let mut next = t.next;
         for _ in 0..t.tiles {
+            for _ in 0..t.next_lines {
+                s.prefetch(next.cast());
+                next = next.wrapping_add(LINE / size_of::<T>());
+            }
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
