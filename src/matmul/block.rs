@@ -5,7 +5,7 @@ use super::driver::{Plan, Product, Source, panel_width};
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
-use super::tile::{Tiles, is_narrow};
+use super::tile::{LINE, Next, Tiles, is_narrow};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -145,15 +145,48 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             c_row: x.c_row,
             c_col: x.c_col,
             c_step: if down { height * x.c_row } else { nr * x.c_col },
-            // Panels of a slab stand behind each other, and come from afar.
-            next: panel.ptr.wrapping_add(b_across),
-            next_lines: if down && self.plan.b == Source::Slab { 20 } else { 0 },
+            next: if down { self.next_panel::<S>(step, panel, tiles) } else { Next::NOTHING },
             alpha: x.alpha,
             beta: if step.p0 == 0 { x.beta } else { O::Real::ONE },
         };
         // pack_a laid the rows out with their tile's height as stride; the panel holds k rows of whole vectors; the tiles
         // lie in the piece of C that is this task's alone.
         s.outline(&tiles);
+    }
+
+    /// What is read after a panel that `tiles` tiles share.
+    #[inline(always)]
+    fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<O::Real>, tiles: usize) -> Next<O::Real> {
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let per_line = const { LINE / size_of::<O::Real>() };
+        let b = self.product.b;
+        let rows_per_tile = |lines| Next::<O::Real>::rows_per_tile(step.k, lines);
+        let (ptr, row, lines, rows) = match self.plan.b {
+            // Panels of a slab stand behind each other.
+            Source::Slab => {
+                let lines = step.k.div_ceil(per_line);
+                (panel.ptr.wrapping_add(nr * step.k), step.k, lines, nr)
+            }
+            Source::Panels(count) => {
+                let first = self.cols.start + (panel.col - self.cols.start) / (count * nr) * (count * nr);
+                let from = first + count * nr;
+                let width = (count * nr).min(self.cols.end.saturating_sub(from));
+                let Some(ptr) = O::direct(b.at(step.p0, from)) else { return Next::NOTHING };
+                if width == 0 {
+                    return Next::NOTHING;
+                }
+                if b.col == 1 {
+                    // The tiles of each panel of the group ask for their part of the rows of the next group.
+                    let lines = width.div_ceil(per_line);
+                    let done = (panel.col - first) / nr * tiles * rows_per_tile(lines);
+                    (ptr.wrapping_add(done * b.row), b.row, lines, step.k.saturating_sub(done))
+                } else {
+                    (ptr, b.col, step.k.div_ceil(per_line), width)
+                }
+            }
+            Source::InPlace => return Next::NOTHING,
+        };
+        Next { ptr, row, lines, tiles: rows.div_ceil(rows_per_tile(lines).max(1)) }
     }
 
     /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.

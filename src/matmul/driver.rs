@@ -1,7 +1,7 @@
 //! The ascending order: how a product is cut into tasks, and what each needs packed.
 
 use super::block::Block;
-use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, m_block, ROW_GROUP, tile_rows, tile_vectors};
+use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, m_block, tile_rows, tile_vectors};
 use super::epilogue::Epilogue;
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::Real;
@@ -141,8 +141,15 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         let slab_k = if slab { k.min((limit / nr).next_multiple_of(K_BLOCK)) } else { k };
         let slab_n = if slab { (limit / slab_k / nr * nr).clamp(nr, n.next_multiple_of(nr)) } else { n };
         let workers = ctx.workers(work, threads);
-        let grid =
-            Grid::new(ctx.isa(), workers, m, slab_n.min(n), nr, if E::GROUPS { ROW_GROUP } else { tile_rows(ctx.isa()) }, plan);
+        let grid = Grid::new(
+            ctx.isa(),
+            workers,
+            m,
+            slab_n.min(n),
+            nr,
+            if E::GROUPS { ROW_GROUP } else { tile_rows(ctx.isa()) },
+            plan,
+        );
         let workers = workers.min(grid.tasks(slab_n.min(n)));
         let depth = K_BLOCK.min(k);
         let a_len = if plan.a_in_place { 0 } else { (grid.rows * depth + SLACK).next_multiple_of(LANES) };

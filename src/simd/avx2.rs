@@ -255,6 +255,11 @@ impl Simd for Avx2 {
         unsafe { enter(self, kernel) }
     }
     #[inline(always)]
+    fn prefetch_far(self, p: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -326,6 +331,21 @@ impl Simd for Avx2 {
         min_lane(a: [__m256; 2]) -> f32 { min8(_mm256_min_ps(a[0], a[1])) }
     }
 
+    #[inline(always)]
+    unsafe fn fma_splat<const OFFSET: usize>(self, p: *const f32, b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_ps2::<OFFSET>(p, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn fma_splat_h<const OFFSET: usize>(self, p: *const f32, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_ps::<OFFSET>(p, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn fma_splat_d<const OFFSET: usize>(self, p: *const f64, b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] {
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_pd2::<OFFSET>(p, b, c) }
+    }
     #[inline(always)]
     fn ldexp(self, x: [__m256; 2], n: [__m256; 2]) -> [__m256; 2] {
         super::ldexp_by_parts(self, x, n)
@@ -443,5 +463,68 @@ pub(super) unsafe fn turn4_d(p: *const f64, ld: usize, last: usize, dst: *mut f6
             _mm256_storeu_pd(dst.add(2 * h * stride), _mm256_unpacklo_pd(r[2 * h], r[2 * h + 1]));
             _mm256_storeu_pd(dst.add((2 * h + 1) * stride), _mm256_unpackhi_pd(r[2 * h], r[2 * h + 1]));
         }
+    }
+}
+
+/// The steps of a register tile in assembly. With intrinsics the compiler moves loads of many steps ahead, for which the sums
+/// must leave their registers: half the speed. These keep their place. Inlined into entries, which have their features.
+mod splat {
+    use core::arch::asm;
+    use core::arch::x86_64::*;
+
+    macro_rules! two {
+        ($name:ident, $number:ty, $vector:ty, $broadcast:literal, $fma:literal) => {
+            /// # Safety
+            /// AVX2 and FMA; `p + OFFSET` is valid for reading.
+            #[inline]
+            #[target_feature(enable = "avx2,fma")]
+            pub(super) unsafe fn $name<const OFFSET: usize>(
+                p: *const $number,
+                b: [$vector; 2],
+                c: [$vector; 2],
+            ) -> [$vector; 2] {
+                let [mut c0, mut c1] = c;
+                // SAFETY: reads the number that the contract names.
+                unsafe {
+                    asm!(
+                        concat!($broadcast, " [{p} + {offset}]"),
+                        concat!($fma, " {c0}, {x}, {b0}"),
+                        concat!($fma, " {c1}, {x}, {b1}"),
+                        x = out(ymm_reg) _,
+                        p = in(reg) p,
+                        offset = const OFFSET * size_of::<$number>(),
+                        b0 = in(ymm_reg) b[0],
+                        b1 = in(ymm_reg) b[1],
+                        c0 = inout(ymm_reg) c0,
+                        c1 = inout(ymm_reg) c1,
+                        options(nostack, preserves_flags),
+                    );
+                }
+                [c0, c1]
+            }
+        };
+    }
+    two!(fma_ps2, f32, __m256, "vbroadcastss {x}, dword ptr", "vfmadd231ps");
+    two!(fma_pd2, f64, __m256d, "vbroadcastsd {x}, qword ptr", "vfmadd231pd");
+
+    /// # Safety
+    /// AVX2 and FMA; `p + OFFSET` is valid for reading.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn fma_ps<const OFFSET: usize>(p: *const f32, b: __m256, mut c: __m256) -> __m256 {
+        // SAFETY: reads the float that the contract names.
+        unsafe {
+            asm!(
+                "vbroadcastss {x}, dword ptr [{p} + {offset}]",
+                "vfmadd231ps {c}, {x}, {b}",
+                x = out(ymm_reg) _,
+                p = in(reg) p,
+                offset = const OFFSET * size_of::<f32>(),
+                b = in(ymm_reg) b,
+                c = inout(ymm_reg) c,
+                options(nostack, preserves_flags),
+            );
+        }
+        c
     }
 }

@@ -150,6 +150,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_first_w(self, p: *mut u16, v: Self::W, n: usize);
     /// Asks for the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const f32);
+    /// The same, into the second-level cache.
+    fn prefetch_far(self, p: *const f32);
 
     fn from_array(self, a: [f32; 16]) -> Self::F;
     fn to_array(self, v: Self::F) -> [f32; 16];
@@ -275,6 +277,37 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn to_bf16(self, a: Self::F) -> Self::W {
         halves::to_bf16(self, a)
+    }
+
+    // Products with one number, the step of a register tile. Written in assembly where compilers, given many of them, hold
+    // too much in registers at once and too little of the sums.
+
+    /// x·b + c in every lane, rounded once, where x stands `OFFSET` elements after `p`.
+    ///
+    /// # Safety
+    /// `p + OFFSET` is valid for reading.
+    #[inline(always)]
+    unsafe fn fma_splat<const OFFSET: usize>(self, p: *const f32, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: the contract.
+        self.fma(self.splat(unsafe { *p.add(OFFSET) }), b, c)
+    }
+    /// [`Simd::fma_splat`] of half a vector.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn fma_splat_h<const OFFSET: usize>(self, p: *const f32, b: Self::H, c: Self::H) -> Self::H {
+        // SAFETY: the contract.
+        self.fma_h(self.splat_h(unsafe { *p.add(OFFSET) }), b, c)
+    }
+    /// [`Simd::fma_splat`] in f64.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn fma_splat_d<const OFFSET: usize>(self, p: *const f64, b: Self::D, c: Self::D) -> Self::D {
+        // SAFETY: the contract.
+        self.fma_d(self.splat_d(unsafe { *p.add(OFFSET) }), b, c)
     }
 
     // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.
