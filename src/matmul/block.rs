@@ -72,8 +72,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             }
             let panel = self.panel_at(s, step, j, packed_to);
             let narrow = is_narrow::<O::Real, S>(panel.width) && self.plan.a_in_place;
+            let mut done = 0;
             for (rows, tiles, height) in runs::<S>(self.rows.clone(), narrow) {
-                self.tiles(s, step, rows, height, &panel, tiles, true);
+                let next = self.next_panel::<S>(step, &panel, done);
+                self.tiles(s, step, rows, height, &panel, tiles, Some(next));
+                done += tiles;
             }
             if step.p0 + step.k == self.product.k {
                 self.finish(s, self.rows.clone(), j..j + panel.width);
@@ -94,10 +97,10 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
                 let rows = rows.start + t * height..rows.start + (t + 1) * height;
                 if whole > 0 {
                     let first = self.panel_at(s, step, self.cols.start, self.cols.start);
-                    self.tiles(s, step, rows.clone(), height, &first, whole, false);
+                    self.tiles(s, step, rows.clone(), height, &first, whole, None);
                 }
                 if let Some(last) = &last {
-                    self.tiles(s, step, rows.clone(), height, last, 1, true);
+                    self.tiles(s, step, rows.clone(), height, last, 1, None);
                 }
                 if step.p0 + step.k == self.product.k {
                     self.finish(s, rows, self.cols.clone());
@@ -106,7 +109,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         }
     }
 
-    /// `tiles` tiles of `height` rows: one below the other from `rows.start` if `down`, else beside each other.
+    /// `tiles` tiles of `height` rows: one below the other from `rows.start`, with what is read `next`; or beside each other.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     fn tiles<S: Simd>(
@@ -117,9 +120,10 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         height: usize,
         panel: &Panel<O::Real>,
         tiles: usize,
-        down: bool,
+        next: Option<Next<O::Real>>,
     ) {
         let x = self.product;
+        let down = next.is_some();
         let nr = const { panel_width::<O::Real>(S::ISA) };
         let (a, a_row, a_col) = match O::direct(x.a.ptr) {
             Some(ptr) if self.plan.a_in_place => {
@@ -145,7 +149,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             c_row: x.c_row,
             c_col: x.c_col,
             c_step: if down { height * x.c_row } else { nr * x.c_col },
-            next: if down { self.next_panel::<S>(step, panel, tiles) } else { Next::NOTHING },
+            next: next.unwrap_or(Next::NOTHING),
             alpha: x.alpha,
             beta: if step.p0 == 0 { x.beta } else { O::Real::ONE },
         };
@@ -154,39 +158,35 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         s.outline(&tiles);
     }
 
-    /// What is read after a panel that `tiles` tiles share.
+    /// What is read after a panel, as the tiles after its first `done` ask for it.
     #[inline(always)]
-    fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<O::Real>, tiles: usize) -> Next<O::Real> {
+    fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<O::Real>, done: usize) -> Next<O::Real> {
         let nr = const { panel_width::<O::Real>(S::ISA) };
         let per_line = const { LINE / size_of::<O::Real>() };
         let b = self.product.b;
-        let rows_per_tile = |lines| Next::<O::Real>::rows_per_tile(step.k, lines);
-        let (ptr, row, lines, rows) = match self.plan.b {
+        let (ptr, row, lines, rows, done) = match self.plan.b {
             // Panels of a slab stand behind each other.
-            Source::Slab => {
-                let lines = step.k.div_ceil(per_line);
-                (panel.ptr.wrapping_add(nr * step.k), step.k, lines, nr)
-            }
+            Source::Slab => (panel.ptr.wrapping_add(nr * step.k), step.k, step.k.div_ceil(per_line), nr, done),
             Source::Panels(count) => {
                 let first = self.cols.start + (panel.col - self.cols.start) / (count * nr) * (count * nr);
                 let from = first + count * nr;
                 let width = (count * nr).min(self.cols.end.saturating_sub(from));
-                let Some(ptr) = O::direct(b.at(step.p0, from)) else { return Next::NOTHING };
-                if width == 0 {
-                    return Next::NOTHING;
-                }
-                if b.col == 1 {
-                    // The tiles of each panel of the group ask for their part of the rows of the next group.
-                    let lines = width.div_ceil(per_line);
-                    let done = (panel.col - first) / nr * tiles * rows_per_tile(lines);
-                    (ptr.wrapping_add(done * b.row), b.row, lines, step.k.saturating_sub(done))
-                } else {
-                    (ptr, b.col, step.k.div_ceil(per_line), width)
+                match O::direct(b.at(step.p0, from)) {
+                    Some(ptr) if width > 0 && b.col == 1 => {
+                        // The tiles of each panel of the group ask for their part of the rows of the next group.
+                        let tiles = self.rows.len().div_ceil(const { tile_rows(S::ISA) });
+                        (ptr, b.row, width.div_ceil(per_line), step.k, done + (panel.col - first) / nr * tiles)
+                    }
+                    Some(ptr) if width > 0 => (ptr, b.col, step.k.div_ceil(per_line), width, done),
+                    _ => return Next::NOTHING,
                 }
             }
             Source::InPlace => return Next::NOTHING,
         };
-        Next { ptr, row, lines, tiles: rows.div_ceil(rows_per_tile(lines).max(1)) }
+        let rows_per_tile = Next::<O::Real>::rows_per_tile(step.k, lines).max(1);
+        let skipped = done * rows_per_tile;
+        let tiles = rows.saturating_sub(skipped).div_ceil(rows_per_tile);
+        Next { ptr: ptr.wrapping_add(skipped * row), row, lines, tiles }
     }
 
     /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.
@@ -224,7 +224,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let src = b.at(step.p0, cols.start);
         let strip = Strip { src, across: b.col, along: b.row, width: cols.len(), k: step.k };
         // The strip lies in B; the room is as large as the plan wants (Product::run).
-        s.outline(&PackPanels(strip, dst, const { panel_width::<O::Real>(S::ISA) }));
+        s.outline(&PackPanels(strip, dst));
     }
 
     /// Packs the rows of this task over one block of k, tile behind tile.

@@ -228,7 +228,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
                 k,
             };
             // The strip lies in B; dst holds its panels, whose width is a multiple of the vector.
-            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr(), nr));
+            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr()));
         });
     }
 }

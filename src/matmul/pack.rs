@@ -1,5 +1,6 @@
 //! Panels: a strip of rows of A, or of columns of B, laid out in the order in which the tile reads it.
 
+use super::driver::panel_width;
 use super::real::{Real, V8, V16, Vector};
 use crate::element::{Storage, bf16, f16};
 use crate::simd::{Kernel, LANES, Simd};
@@ -130,17 +131,21 @@ impl<O: Operand> Strip<O> {
         // SAFETY: the contract; row p of the strip is width elements, and loads past the width are masked.
         unsafe {
             if self.across == 1 {
-                // Along the rows, so that memory is read as it lies: vector i goes to panel i·lanes / nr.
+                // Along the rows, so that memory is read as it lies.
                 let whole = self.width / nr * nr;
+                let panel = nr * self.k;
                 for p in 0..self.k {
-                    let src = self.src.wrapping_add(p * self.along);
-                    let dst = dst.wrapping_add(p * nr);
-                    let ahead = self.src.wrapping_add((p + ROWS_AHEAD).min(self.k - 1) * self.along);
-                    for i in (0..whole).step_by(nr) {
-                        s.prefetch(ahead.wrapping_add(i).cast());
+                    let mut src = self.src.wrapping_add(p * self.along);
+                    let mut ahead = self.src.wrapping_add((p + ROWS_AHEAD).min(self.k - 1) * self.along);
+                    let mut dst = dst.wrapping_add(p * nr);
+                    for _ in 0..whole / nr {
+                        s.prefetch(ahead.cast());
                         for j in (0..nr).step_by(lanes) {
-                            O::load_up_to(s, src.add(i + j), lanes).store(s, dst.add(i * self.k + j));
+                            O::load_up_to(s, src.add(j), lanes).store(s, dst.add(j));
                         }
+                        src = src.wrapping_add(nr);
+                        ahead = ahead.wrapping_add(nr);
+                        dst = dst.wrapping_add(panel);
                     }
                 }
                 done = whole;
@@ -280,15 +285,15 @@ impl<O: Operand> Strip<O> {
     }
 }
 
-/// [`Strip::pack_panels`] as a function of its own.
-pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
+/// [`Strip::pack_panels`] of the instruction set's width, as a function of its own.
+pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real);
 
 impl<O: Operand> Kernel for &PackPanels<O> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: the contract of whoever made it.
-        unsafe { self.0.pack_panels(s, self.1, self.2) }
+        unsafe { self.0.pack_panels(s, self.1, const { panel_width::<O::Real>(S::ISA) }) }
     }
 }
 
@@ -304,9 +309,6 @@ impl<O: Operand> Kernel for &PackTiles<O> {
     }
 }
 
-/// Lines of each column that are asked for ahead of their use.
-const AHEAD: usize = 4 * LANES;
-
 impl<T: Real> Strip<T> {
     /// Columns that are contiguous along k, in square blocks that turn in registers.
     ///
@@ -320,25 +322,45 @@ impl<T: Real> Strip<T> {
         unsafe {
             let mut i = 0;
             while i < self.width {
-                let last = (self.width - i - 1).min(side - 1);
                 let (src, dst) = (self.src.wrapping_add(i * self.across), dst.add(i));
-                let mut p = 0;
-                while p + side <= self.k {
-                    if p.is_multiple_of(LANES) {
-                        for r in 0..=last {
-                            s.prefetch(src.wrapping_add(r * self.across + p + AHEAD).cast());
-                        }
-                    }
-                    T::turn(s, src.add(p), self.across, last, dst.add(p * stride), stride);
-                    p += side;
-                }
-                while p < self.k {
-                    for r in 0..=last {
-                        *dst.add(p * stride + r) = *src.add(r * self.across + p);
-                    }
-                    p += 1;
+                // With a constant in place of the last column, the addresses of a block are a few registers.
+                if self.width - i >= side {
+                    self.turn_columns(s, src, side - 1, dst, stride);
+                } else {
+                    self.turn_columns(s, src, self.width - i - 1, dst, stride);
                 }
                 i += side;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Strip::turn`], for the columns from `src` to the one `last` after it.
+    #[inline(always)]
+    unsafe fn turn_columns<S: Simd>(self, s: S, src: *const T, last: usize, dst: *mut T, stride: usize) {
+        let side = T::turn_side(S::ISA);
+        // SAFETY: the contract.
+        unsafe {
+            let (mut at, mut to) = (src, dst);
+            let mut left = self.k;
+            while left >= LANES {
+                for _ in 0..LANES / side {
+                    T::turn(s, at, self.across, last, to, stride);
+                    at = at.add(side);
+                    to = to.add(side * stride);
+                }
+                left -= LANES;
+            }
+            while left >= side {
+                T::turn(s, at, self.across, last, to, stride);
+                at = at.add(side);
+                to = to.add(side * stride);
+                left -= side;
+            }
+            for p in 0..left {
+                for r in 0..=last {
+                    *to.add(p * stride + r) = *at.add(r * self.across + p);
+                }
             }
         }
     }

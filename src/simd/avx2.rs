@@ -257,7 +257,7 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch_far(self, p: *const f32) {
         // SAFETY: a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
     #[inline(always)]
     fn prefetch(self, p: *const f32) {
