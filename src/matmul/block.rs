@@ -149,6 +149,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             c_row: x.c_row,
             c_col: x.c_col,
             c_step: if down { height * x.c_row } else { nr * x.c_col },
+            // A tile of few steps is over before its C has come from afar.
+            c_ahead: if down { 0 } else { 32usize.div_ceil(step.k) * nr },
             next: next.unwrap_or(Next::NOTHING),
             alpha: x.alpha,
             beta: if step.p0 == 0 { x.beta } else { O::Real::ONE },

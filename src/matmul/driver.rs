@@ -84,7 +84,8 @@ impl Plan {
         let a_in_place =
             direct && if a.col == 1 { n <= 2 * nr || n <= 512 && !crowded(m, a.row) } else { m * k * size <= B_NEAR };
         let thin = k <= 64 && n >= 4 * nr && m >= 2 * mr;
-        let b = if direct && b.col == 1 && (n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR) {
+        let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
+        let b = if direct && b.col == 1 && near && !(k > 2 && crowded(usize::MAX, b.row)) {
             Source::InPlace
         } else if m > M_ONCE || thin {
             Source::Slab

@@ -19,6 +19,7 @@ mod driver;
 mod epilogue;
 mod pack;
 mod real;
+mod sweep;
 mod tile;
 
 pub(crate) use blocking::ROW_GROUP;
@@ -297,6 +298,7 @@ enum Path<'a, O: Operand, E> {
     /// The dealt order; elements of workspace for a copy of the few rows or columns.
     Dealt(usize),
     Small(Product<'a, O, E>, Plan),
+    Swept(Product<'a, O, E>),
     Blocks(Product<'a, O, E>, Layout),
 }
 
@@ -339,6 +341,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
         let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue };
+        if sweep::is_swept(&product) {
+            return Path::Swept(product);
+        }
         match product.small(ctx) {
             Some(plan) => Path::Small(product, plan),
             None => {
@@ -370,6 +375,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
                 let _fp = FpEnv::enter(ctx.flush_subnormals());
                 ctx.dispatch(Small { product, plan: *plan, c });
             }
+            // SAFETY: the contract.
+            Path::Swept(product) => unsafe { sweep::run(product, ctx, threads, c) },
             // SAFETY: the contract.
             Path::Blocks(product, layout) => unsafe { product.run(ctx, layout, c, scratch) },
         }

@@ -27,6 +27,8 @@ pub(super) struct Tiles<T> {
     pub c_row: usize,
     pub c_col: usize,
     pub c_step: usize,
+    /// Elements from a tile of C to the one that is asked for while it computes.
+    pub c_ahead: usize,
     pub next: Next<T>,
     pub alpha: T,
     pub beta: T,
@@ -137,7 +139,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
             unsafe {
                 if t.c_col == 1 {
                     for i in 0..MR {
-                        s.prefetch(c0.wrapping_add(i * t.c_row).cast());
+                        s.prefetch(c0.wrapping_add(i * t.c_row + t.c_ahead).cast());
                     }
                 }
                 // Rows of A have a pointer each, columns one for all.
