@@ -210,7 +210,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             Source::InPlace => {
                 let b = self.product.b;
                 match O::direct(b.at(step.p0, j)) {
-                    Some(ptr) if width == nr => Panel { col: j, width, ptr, row: b.row },
+                    Some(ptr) if width == nr || is_narrow::<O::Real, S>(width) && width == O::Real::HALF => {
+                        Panel { col: j, width, ptr, row: b.row }
+                    }
                     _ => {
                         self.pack_panels(s, step, j..j + width, self.panel);
                         Panel { col: j, width, ptr: self.panel.cast_const(), row: nr }
@@ -263,8 +265,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
 
 /// Cuts rows into tiles of nearly equal height, none higher than the tile may be: runs of (rows, tiles, height).
 #[inline(always)]
-fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
+pub(super) fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
     let most = if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } };
+    if rows.len() <= most {
+        return [(rows.clone(), 1, rows.len()), (rows.end..rows.end, 0, 0)];
+    }
     let count = rows.len().div_ceil(most);
     let (base, longer) = (rows.len() / count, rows.len() % count);
     let middle = rows.start + longer * (base + 1);

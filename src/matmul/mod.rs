@@ -21,6 +21,7 @@ mod pack;
 mod real;
 mod sweep;
 mod tile;
+mod tiny;
 
 pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};
@@ -98,6 +99,9 @@ pub fn matmul_f32(
     c: &mut [f32],
     ldc: usize,
 ) -> Result {
+    if tiny::multiply(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) {
+        return Ok(());
+    }
     let (f, epilogue) = ("matmul_f32", &Plain);
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
     x.check(c.len(), 1, [0; 3])?;
@@ -125,6 +129,9 @@ pub fn matmul_f64(
     c: &mut [f64],
     ldc: usize,
 ) -> Result {
+    if tiny::multiply(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) {
+        return Ok(());
+    }
     let (f, epilogue) = ("matmul_f64", &Plain);
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
     x.check(c.len(), 1, [0; 3])?;

@@ -125,7 +125,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
         let t = self.0;
         let (k, b_row) = (t.k, t.b_row);
         let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
-        let rows_per_tile = Next::<T>::rows_per_tile(k, t.next.lines);
+        let rows_per_tile = if t.next.tiles > 0 { Next::<T>::rows_per_tile(k, t.next.lines) } else { 0 };
         for tile in 0..t.tiles {
             // Lines to ask for; where there are none, one that is near.
             let asks = tile < t.next.tiles;

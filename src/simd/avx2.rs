@@ -15,6 +15,13 @@ impl Avx2 {
             is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         found.then_some(Avx2(()))
     }
+
+    /// # Safety
+    /// The machine has the instructions.
+    #[inline]
+    pub(super) unsafe fn assume() -> Self {
+        Avx2(())
+    }
 }
 
 /// # Safety

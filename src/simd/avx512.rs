@@ -18,6 +18,13 @@ impl Avx512 {
             && super::Avx2::new().is_some();
         found.then_some(Avx512(()))
     }
+
+    /// # Safety
+    /// The machine has the instructions.
+    #[inline]
+    pub(super) unsafe fn assume() -> Self {
+        Avx512(())
+    }
 }
 
 /// # Safety

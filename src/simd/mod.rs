@@ -417,16 +417,27 @@ fn outline<S: Simd, K: Kernel>(s: S, kernel: K) -> K::Out {
 /// If this machine does not have `isa`; a [`crate::Context`] never holds such a one.
 #[inline]
 pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
+    assert!(isa.is_available(), "{} was not detected", isa.name());
+    // SAFETY: just checked.
+    unsafe { dispatch_detected(isa, kernel) }
+}
+
+/// [`dispatch`] without the look at what the machine has, which small kernels feel.
+///
+/// # Safety
+/// The machine has `isa`.
+#[inline]
+pub(crate) unsafe fn dispatch_detected<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the token exists only where detection found every feature that the entry enables.
-        Isa::Avx512 => unsafe { avx512::enter(Avx512::new().expect("AVX-512 was not detected"), kernel) },
+        // SAFETY: the contract; with it the token may exist, and the entry's features are there.
+        Isa::Avx512 => unsafe { avx512::enter(Avx512::assume(), kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::Avx2 => unsafe { avx2::enter(Avx2::new().expect("AVX2 and FMA were not detected"), kernel) },
+        Isa::Avx2 => unsafe { avx2::enter(Avx2::assume(), kernel) },
         Isa::Portable | Isa::Neon => outline(Portable, kernel),
         Isa::Scalar => outline(Scalar, kernel),
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 => panic!("{} was not detected", isa.name()),
+        Isa::Avx2 | Isa::Avx512 => unreachable!("{} on another architecture", isa.name()),
     }
 }
