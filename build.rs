@@ -22,6 +22,7 @@ fn header() {
         "version",
         "status",
         "context",
+        "element",
         "matmul",
         "activation",
         "linear",

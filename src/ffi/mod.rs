@@ -14,6 +14,7 @@ mod tensor;
 
 pub mod activation;
 pub mod context;
+pub mod element;
 pub mod init;
 pub mod linear;
 pub mod loss;

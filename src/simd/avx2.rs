@@ -326,7 +326,6 @@ impl Simd for Avx2 {
         fma_d(a: [__m256d; 2], b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] { [_mm256_fmadd_pd(a[0], b[0], c[0]), _mm256_fmadd_pd(a[1], b[1], c[1])] }
         splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
         mul_h(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
-        halves(a: [__m256; 2]) -> (__m256, __m256) { (a[0], a[1]) }
         fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
         widen_w(a: __m256i) -> [__m256i; 2] { [_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(a))] }
         narrow_w(a: [__m256i; 2]) -> __m256i { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a[0], a[1])) }
@@ -338,6 +337,10 @@ impl Simd for Avx2 {
         min_lane(a: [__m256; 2]) -> f32 { min8(_mm256_min_ps(a[0], a[1])) }
     }
 
+    #[inline(always)]
+    fn halves(self, a: [__m256; 2]) -> (__m256, __m256) {
+        (a[0], a[1])
+    }
     #[inline(always)]
     unsafe fn fma_splat<const OFFSET: usize>(self, p: *const f32, b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
         // SAFETY: the caller's contract; the token proves AVX2 and FMA.
