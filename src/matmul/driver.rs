@@ -127,8 +127,14 @@ impl Layout {
 
 impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
     /// The plan of a product that wants no workspace and one thread.
-    pub(super) fn small(&self, ctx: &Context) -> Option<Plan> {
-        Plan::new(ctx.isa(), self.m, self.n, self.k, self.a, self.b).small(self.m, self.n, self.k)
+    pub(super) fn small(&self, ctx: &Context, threads: usize) -> Option<Plan> {
+        let plan = Plan::new(ctx.isa(), self.m, self.n, self.k, self.a, self.b).small(self.m, self.n, self.k)?;
+        (ctx.workers(self.work(), threads) == 1).then_some(plan)
+    }
+
+    fn work(&self) -> Work {
+        // f64 vectors hold half as many numbers.
+        Work::flops(2.0 * self.m as f64 * self.n as f64 * self.k as f64 * size_of::<O::Real>() as f64 / 4.0)
     }
 
     /// For `threads` at most.
@@ -136,12 +142,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         let (m, n, k) = (self.m, self.n, self.k);
         let nr = panel_width::<O::Real>(ctx.isa());
         let plan = Plan::new(ctx.isa(), m, n, k, self.a, self.b);
-        let work = Work::flops(2.0 * m as f64 * n as f64 * k as f64 * size_of::<O::Real>() as f64 / 4.0);
         let limit = B_LIMIT / size_of::<O::Real>();
         let slab = plan.b == Source::Slab;
         let slab_k = if slab { k.min((limit / nr).next_multiple_of(K_BLOCK)) } else { k };
         let slab_n = if slab { (limit / slab_k / nr * nr).clamp(nr, n.next_multiple_of(nr)) } else { n };
-        let workers = ctx.workers(work, threads);
+        let workers = ctx.workers(self.work(), threads);
         let grid = Grid::new(
             ctx.isa(),
             workers,

@@ -351,7 +351,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         if sweep::is_swept(&product) {
             return Path::Swept(product);
         }
-        match product.small(ctx) {
+        match product.small(ctx, threads) {
             Some(plan) => Path::Small(product, plan),
             None => {
                 let layout = product.layout(ctx, threads);
