@@ -183,7 +183,13 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
                     _ => return Next::NOTHING,
                 }
             }
-            Source::InPlace => return Next::NOTHING,
+            Source::InPlace => {
+                let from = panel.col + panel.width;
+                match O::direct(b.at(step.p0, from)) {
+                    Some(ptr) if from < self.cols.end => (ptr, b.row, nr.div_ceil(per_line), step.k, done),
+                    _ => return Next::NOTHING,
+                }
+            }
         };
         let rows_per_tile = Next::<O::Real>::rows_per_tile(step.k, lines).max(1);
         let skipped = done * rows_per_tile;

@@ -79,13 +79,15 @@ impl Plan {
         let (mr, nr, size) = (tile_rows(isa), panel_width::<O::Real>(isa), size_of::<O::Real>());
         let direct = O::direct(a.ptr).is_some();
         // Reading A in place saves its packing, which matters where few columns share it. Rows at multiples of 4 KiB
-        // compete for the same lines of a cache.
+        // compete for the same lines of a cache, of 2 KiB nearly so.
         let crowded = |rows: usize, stride: usize| rows > 4 * mr && (stride * size).is_multiple_of(2048);
+        // So is B where few tiles share it.
+        let few = m <= 3 * mr && !(k > 16 && (b.row * size).is_multiple_of(4096));
         let a_in_place =
             direct && if a.col == 1 { n <= 2 * nr || n <= 512 && !crowded(m, a.row) } else { m * k * size <= B_NEAR };
         let thin = k <= 64 && n >= 4 * nr && m >= 2 * mr;
         let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
-        let b = if direct && b.col == 1 && near && !(k > 2 && crowded(usize::MAX, b.row)) {
+        let b = if direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row))) {
             Source::InPlace
         } else if m > M_ONCE || thin {
             Source::Slab
@@ -240,11 +242,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
 }
 
 /// A pointer that tasks share.
-struct Pointer<T>(*mut T);
+pub(super) struct Pointer<T>(pub *mut T);
 // SAFETY: tasks read what it points to, or write disjoint pieces (Product::run).
-unsafe impl<T: Sync> Sync for Pointer<T> {}
+unsafe impl<T> Sync for Pointer<T> {}
 impl<T> Pointer<T> {
-    fn get(&self) -> *mut T {
+    pub(super) fn get(&self) -> *mut T {
         self.0
     }
 }

@@ -18,6 +18,7 @@ mod dot;
 mod driver;
 mod epilogue;
 mod pack;
+mod rank;
 mod real;
 mod sweep;
 mod tile;
@@ -306,6 +307,7 @@ enum Path<'a, O: Operand, E> {
     Dealt(usize),
     Small(Product<'a, O, E>, Plan),
     Swept(Product<'a, O, E>),
+    Ranked(Product<'a, O, E>),
     Blocks(Product<'a, O, E>, Layout),
 }
 
@@ -343,11 +345,16 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         };
         let (a, b) = (view(self.a, self.trans_a, self.lda), view(self.b, self.trans_b, self.ldb));
         // Lanes run along the columns of C, or along its rows where it has too few columns to fill them.
-        let turned = self.n <= O::Real::LANES * 3 / 4 && self.m > self.n && !E::GROUPS;
+        let lanes = |x: usize| if x <= O::Real::HALF { O::Real::HALF } else { x.next_multiple_of(O::Real::LANES) };
+        let fuller = self.n * lanes(self.m) < self.m * lanes(self.n);
+        let turned = self.n <= O::Real::LANES * 3 / 4 && fuller && !E::GROUPS;
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
         let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue };
+        if rank::is_ranked(&product) {
+            return Path::Ranked(product);
+        }
         if sweep::is_swept(&product) {
             return Path::Swept(product);
         }
@@ -384,6 +391,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
             }
             // SAFETY: the contract.
             Path::Swept(product) => unsafe { sweep::run(product, ctx, threads, c) },
+            // SAFETY: the contract.
+            Path::Ranked(product) => unsafe { rank::run(product, ctx, threads, c) },
             // SAFETY: the contract.
             Path::Blocks(product, layout) => unsafe { product.run(ctx, layout, c, scratch) },
         }

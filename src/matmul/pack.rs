@@ -13,6 +13,8 @@ pub(super) const SLACK: usize = LANES;
 pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// What it is computed in.
     type Real: Real;
+    /// Whether the elements are numbers to compute with.
+    const DIRECT: bool;
     /// The elements as numbers to compute with, where no conversion is needed: such a matrix can be read in place.
     fn direct(p: *const Self) -> Option<*const Self::Real>;
     /// The element as a number to compute with.
@@ -38,6 +40,7 @@ macro_rules! direct {
     ($($t:ty)*) => {$(
         impl Operand for $t {
             type Real = $t;
+            const DIRECT: bool = true;
             #[inline(always)]
             fn direct(p: *const $t) -> Option<*const $t> {
                 Some(p)
@@ -71,6 +74,7 @@ macro_rules! widened {
     ($($t:ty)*) => {$(
         impl Operand for $t {
             type Real = f32;
+            const DIRECT: bool = false;
             #[inline(always)]
             fn direct(_: *const $t) -> Option<*const f32> {
                 None

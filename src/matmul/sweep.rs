@@ -2,7 +2,7 @@
 //! block of k wait in the first-level cache.
 
 use super::blocking::K_BLOCK;
-use super::driver::Product;
+use super::driver::{Pointer, Product};
 use super::epilogue::{Epilogue, Finished};
 use super::pack::Operand;
 use super::real::{Real, Vector};
@@ -41,16 +41,6 @@ pub(super) unsafe fn run<O: Operand, E: Epilogue<O::Real>>(
         let cols = task * width..x.n.min((task + 1) * width);
         ctx.dispatch(Piece { product: x, cols, c: c.get() });
     });
-}
-
-/// A pointer that tasks share.
-struct Pointer<T>(*mut T);
-// SAFETY: tasks write disjoint columns of C.
-unsafe impl<T> Sync for Pointer<T> {}
-impl<T> Pointer<T> {
-    fn get(&self) -> *mut T {
-        self.0
-    }
 }
 
 struct Piece<'a, 'b, O: Operand, E> {
