@@ -84,7 +84,7 @@ impl Plan {
         // So is B where few tiles share it.
         let few = m <= 3 * mr && !(k > 16 && (b.row * size).is_multiple_of(4096));
         let a_in_place =
-            direct && if a.col == 1 { n <= 2 * nr || n <= 512 && !crowded(m, a.row) } else { m * k * size <= B_NEAR };
+            direct && if a.col == 1 { n <= 8 * nr || n <= 512 && !crowded(m, a.row) } else { m * k * size <= B_NEAR };
         let thin = k <= 64 && n >= 4 * nr && m >= 2 * mr;
         let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
         let b = if direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row))) {
