@@ -263,6 +263,11 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn stream_w(self, p: *mut u16, v: __m256i) {
+        // SAFETY: the caller's contract.
+        unsafe { _mm256_stream_si256(p.cast(), v) }
+    }
+    #[inline(always)]
     fn fence(self) {
         // SAFETY: every x86-64 has it; it touches no memory.
         unsafe { _mm_sfence() }

@@ -157,6 +157,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_stream_ps(p, v) }
     }
     #[inline(always)]
+    unsafe fn stream_w(self, p: *mut u16, v: __m256i) {
+        // SAFETY: the caller's contract.
+        unsafe { _mm256_stream_si256(p.cast(), v) }
+    }
+    #[inline(always)]
     fn fence(self) {
         // SAFETY: every x86-64 has it; it touches no memory.
         unsafe { _mm_sfence() }

@@ -160,6 +160,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: the caller's contract.
         unsafe { self.store(p, v) }
     }
+    /// [`Simd::stream`] of 16 half-wide words.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 words and aligned to 32 bytes.
+    #[inline(always)]
+    unsafe fn stream_w(self, p: *mut u16, v: Self::W) {
+        // SAFETY: the caller's contract.
+        unsafe { self.store_w(p, v) }
+    }
     /// Ends a run of [`Simd::stream`].
     #[inline(always)]
     fn fence(self) {}

@@ -1,8 +1,9 @@
 //! The gradients of softmax and log-softmax, row by row.
 
-use super::check;
 use super::rows::{CHUNK, max};
+use super::{check, stored};
 use crate::context::Context;
+use crate::element::Storage;
 use crate::error::Result;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
@@ -19,10 +20,7 @@ use crate::vecmath;
 /// # Errors
 /// `InvalidSize`.
 pub fn softmax_backward_f32(ctx: &Context, rows: usize, cols: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) -> Result {
-    const FUNCTION: &str = "softmax_backward_f32";
-    check(FUNCTION, rows, cols, &[("y", y), ("dy", dy), ("dx", dx)])?;
-    run(ctx, 0.3, cols, y, dy, dx, &Plain);
-    Ok(())
+    backward("softmax_backward_f32", ctx, false, rows, cols, y, dy, dx)
 }
 
 /// Log-softmax gradient along rows: dx = dy − exp(y)·Σ dy (whitepaper §3).
@@ -43,10 +41,38 @@ pub fn log_softmax_backward_f32(
     dy: &[f32],
     dx: &mut [f32],
 ) -> Result {
-    const FUNCTION: &str = "log_softmax_backward_f32";
-    check(FUNCTION, rows, cols, &[("y", y), ("dy", dy), ("dx", dx)])?;
-    run(ctx, 0.5, cols, y, dy, dx, &Log);
-    Ok(())
+    backward("log_softmax_backward_f32", ctx, true, rows, cols, y, dy, dx)
+}
+
+/// The gradient of softmax, or of its logarithm, in any storage.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn backward<T: Storage>(
+    function: &'static str,
+    ctx: &Context,
+    log: bool,
+    rows: usize,
+    cols: usize,
+    y: &[T],
+    dy: &[T],
+    dx: &mut [T],
+) -> Result {
+    check(function, rows, cols, &[("y", y), ("dy", dy), ("dx", dx)])?;
+    let ns = if log { 0.5 } else { 0.3 };
+    if let (Some(y), Some(dy), Some(dx)) = (T::as_f32(y), T::as_f32(dy), T::as_f32_mut(dx)) {
+        if log {
+            run(ctx, ns, cols, y, dy, dx, &Log);
+        } else {
+            run(ctx, ns, cols, y, dy, dx, &Plain);
+        }
+        return Ok(());
+    }
+    stored::rows(function, ctx, ns, cols, [y, dy], dx, &|ctx, [y, dy], dx| {
+        if log {
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log });
+        } else {
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain });
+        }
+    })
 }
 
 /// The gradient of one row.

@@ -225,6 +225,12 @@ pub(crate) fn run<P: Pass>(
     Ok(totals.iter().sum())
 }
 
+/// Runs a pass over whole rows of `cols` logits in place, as one task.
+pub(super) fn block<P: Pass>(ctx: &Context, cols: usize, y: &mut [f32], pass: &P) {
+    let rows = 0..y.len() / cols;
+    ctx.dispatch(Rows { rows, m: &Matrix { x: None, out: Shared::new(y), cols }, pass });
+}
+
 /// The logits and the output of a call.
 struct Matrix<'a> {
     /// None: the output's old contents.

@@ -13,4 +13,5 @@ mod optim;
 mod optim_scalar;
 mod simd;
 mod softmax;
+mod stored;
 mod vecmath;
