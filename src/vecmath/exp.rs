@@ -12,7 +12,6 @@ const ROUNDER: f32 = 12_583_039.0;
 pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     // exp is 0 below the first and infinite above the second; NaN passes.
     let x = s.min(s.splat(89.0), s.max(s.splat(-104.5), x));
-    // Half of n, so that neither of its two powers leaves the normal numbers.
     let biased = s.fma(x, s.splat(LOG2_E), s.splat(ROUNDER));
     let n = s.sub(biased, s.splat(ROUNDER));
     let r = s.fnma(n, s.splat(LN_2[1]), s.fnma(n, s.splat(LN_2[0]), x));
@@ -36,6 +35,15 @@ pub struct Fall<F> {
     pub r: F,
     pub r2: F,
     pub q: F,
+}
+
+/// The bits of [`exp`] for x ≤ 0, by fewer operations; NaN passes.
+#[inline(always)]
+pub fn exp_fall<S: Simd>(s: S, x: S::F) -> S::F {
+    // Zero from −104 on.
+    let f = fall(s, s.max(s.splat(-110.0), x));
+    let p = s.add(s.fma(f.r2, f.q, f.r), s.splat(1.0));
+    s.mul(s.mul(p, f.up), s.splat(DOWN))
 }
 
 /// The domain is that of [`Fall`].

@@ -13,7 +13,7 @@ mod logistic;
 mod normal;
 pub(crate) mod tables;
 
-pub use exp::{DOWN, Fall, Reduced, UP, exp, exp_parts, exp2_held, expm1, expm1_parts, fall, reduce};
+pub use exp::{DOWN, Fall, Reduced, UP, exp, exp_fall, exp_parts, exp2_held, expm1, expm1_parts, fall, reduce};
 pub use log::{log, log1p};
 pub use logistic::{
     Decay, EXP_END, decay, decay_abs, decay_dd, finish, one_plus, power, sech2, sech2_from, sigmoid,
