@@ -40,8 +40,12 @@ fn gated<S: Simd>(s: S, x: S::F, f: Dd<S::F>, d: Decay<S::F>, negative: S::M, li
     let finite = s.min(s.splat(limit), x);
     let one = s.splat(1.0);
     let (up, down) = (s.select(negative, d.up, one), s.select(negative, s.splat(DOWN), one));
-    let y = s.mul(s.mul(s.fma(x, f.hi, s.mul(finite, f.lo)), up), down);
-    // The factor is positive, but −0 may have met +0.
+    s.mul(s.mul(s.fma(x, f.hi, s.mul(finite, f.lo)), up), down)
+}
+
+/// y, which has the sign of x but where it is zero: there −0 may have met +0.
+#[inline(always)]
+fn signed<S: Simd>(s: S, y: S::F, x: S::F) -> S::F {
     s.or(y, s.and(x, s.splat(-0.0)))
 }
 
@@ -101,7 +105,7 @@ impl Phi for Gelu {
     fn forward_from<S: Simd>(self, s: S, x: S::F, (d, m): (Decay<S::F>, Dd<S::F>)) -> S::F {
         let negative = s.lt(x, s.zero());
         let (factor, _) = reflect(s, d, mul(s, d.p, m), negative);
-        gated(s, x, factor, d, negative, GELU_END)
+        signed(s, gated(s, x, factor, d, negative, GELU_END), x)
     }
     /// Φ(x) + x·φ(x), which is 1 − the same of −x.
     #[inline(always)]
@@ -223,7 +227,7 @@ impl Phi for Mish {
         let negative = s.lt(x, s.zero());
         let MishParts { m, d, .. } = mish_parts(s, decay, negative);
         let (factor, _) = vecmath::sigmoid_numerator(s, decay, negative);
-        gated(s, x, dd::div(s, mul(s, factor, m), d), decay, negative, EXP_END)
+        signed(s, gated(s, x, dd::div(s, mul(s, factor, m), d), decay, negative, EXP_END), x)
     }
     /// f·(M·D + 4x·G·(1 + e))/D², where G is 1 below zero and e² above.
     #[inline(always)]
