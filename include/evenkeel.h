@@ -90,6 +90,12 @@ typedef uint16_t ek_f16;
 // the alpha of ELU and CELU; elsewhere act_param is ignored.
 typedef int32_t ek_activation;
 
+// A bfloat16: the upper half of a float.
+typedef uint16_t ek_bf16;
+
+// An IEEE half: 5 bits of exponent, 10 of fraction.
+typedef uint16_t ek_f16;
+
 // The shape of a random tensor's distribution: EK_UNIFORM or EK_NORMAL.
 typedef int32_t ek_distribution;
 
@@ -600,6 +606,173 @@ ek_status ek_activation_backward_from_output_f32(const ek_context *ctx,
                                                  const float *dy,
                                                  float *dz);
 
+// y = phi(z), element by element.
+//
+// As ek_activation_forward_f32 with tensors in bf16: arithmetic in float, one rounding at the store. z, y [n].
+//
+// Aliasing: y may be z.
+//
+// Errors: those of ek_activation_forward_f32.
+EK_API
+ek_status ek_activation_forward_bf16(const ek_context *ctx,
+                                     ek_activation act,
+                                     float act_param,
+                                     size_t n,
+                                     const ek_bf16 *z,
+                                     ek_bf16 *y);
+
+// d = phi'(z), element by element.
+//
+// As ek_activation_derivative_f32 with tensors in bf16: arithmetic in float, one rounding at the store. z, d [n].
+//
+// Aliasing: d may be z.
+//
+// Errors: those of ek_activation_derivative_f32.
+EK_API
+ek_status ek_activation_derivative_bf16(const ek_context *ctx,
+                                        ek_activation act,
+                                        float act_param,
+                                        size_t n,
+                                        const ek_bf16 *z,
+                                        ek_bf16 *d);
+
+// dz = dy * phi'(z), element by element.
+//
+// As ek_activation_backward_f32 with tensors in bf16: arithmetic in float, one rounding at the store. z, dy, dz [n].
+//
+// Aliasing: dz may be dy, or z, not both at once.
+//
+// Errors: those of ek_activation_backward_f32.
+EK_API
+ek_status ek_activation_backward_bf16(const ek_context *ctx,
+                                      ek_activation act,
+                                      float act_param,
+                                      size_t n,
+                                      const ek_bf16 *z,
+                                      const ek_bf16 *dy,
+                                      ek_bf16 *dz);
+
+// dz = dy * phi'(z) from y = phi(z) alone, element by element; what rounding y has lost is lost.
+//
+// As ek_activation_backward_from_output_f32 with tensors in bf16: arithmetic in float, one rounding at the store. y, dy, dz [n].
+//
+// Aliasing: dz may be dy.
+//
+// Errors: those of ek_activation_backward_from_output_f32.
+EK_API
+ek_status ek_activation_backward_from_output_bf16(const ek_context *ctx,
+                                                  ek_activation act,
+                                                  float act_param,
+                                                  size_t n,
+                                                  const ek_bf16 *y,
+                                                  const ek_bf16 *dy,
+                                                  ek_bf16 *dz);
+
+// y = phi(z), element by element.
+//
+// As ek_activation_forward_f32 with tensors in f16: arithmetic in float, one rounding at the store. z, y [n].
+//
+// Aliasing: y may be z.
+//
+// Errors: those of ek_activation_forward_f32.
+EK_API
+ek_status ek_activation_forward_f16(const ek_context *ctx,
+                                    ek_activation act,
+                                    float act_param,
+                                    size_t n,
+                                    const ek_f16 *z,
+                                    ek_f16 *y);
+
+// d = phi'(z), element by element.
+//
+// As ek_activation_derivative_f32 with tensors in f16: arithmetic in float, one rounding at the store. z, d [n].
+//
+// Aliasing: d may be z.
+//
+// Errors: those of ek_activation_derivative_f32.
+EK_API
+ek_status ek_activation_derivative_f16(const ek_context *ctx,
+                                       ek_activation act,
+                                       float act_param,
+                                       size_t n,
+                                       const ek_f16 *z,
+                                       ek_f16 *d);
+
+// dz = dy * phi'(z), element by element.
+//
+// As ek_activation_backward_f32 with tensors in f16: arithmetic in float, one rounding at the store. z, dy, dz [n].
+//
+// Aliasing: dz may be dy, or z, not both at once.
+//
+// Errors: those of ek_activation_backward_f32.
+EK_API
+ek_status ek_activation_backward_f16(const ek_context *ctx,
+                                     ek_activation act,
+                                     float act_param,
+                                     size_t n,
+                                     const ek_f16 *z,
+                                     const ek_f16 *dy,
+                                     ek_f16 *dz);
+
+// dz = dy * phi'(z) from y = phi(z) alone, element by element; what rounding y has lost is lost.
+//
+// As ek_activation_backward_from_output_f32 with tensors in f16: arithmetic in float, one rounding at the store. y, dy, dz [n].
+//
+// Aliasing: dz may be dy.
+//
+// Errors: those of ek_activation_backward_from_output_f32.
+EK_API
+ek_status ek_activation_backward_from_output_f16(const ek_context *ctx,
+                                                 ek_activation act,
+                                                 float act_param,
+                                                 size_t n,
+                                                 const ek_f16 *y,
+                                                 const ek_f16 *dy,
+                                                 ek_f16 *dz);
+
+// y = scale * fx + x, element by element, one fused multiply-add: the residual connection. fx, x, y [n].
+//
+// Aliasing: y may be fx or x, or all three one tensor.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_residual_add_f32(const ek_context *ctx,
+                              size_t n,
+                              float scale,
+                              const float *fx,
+                              const float *x,
+                              float *y);
+
+// y = scale * fx + x, element by element, one fused multiply-add: the residual connection. fx, x, y [n].
+//
+// As ek_residual_add_f32 with tensors in bf16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: y may be fx or x, or all three one tensor.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_residual_add_bf16(const ek_context *ctx,
+                               size_t n,
+                               float scale,
+                               const ek_bf16 *fx,
+                               const ek_bf16 *x,
+                               ek_bf16 *y);
+
+// y = scale * fx + x, element by element, one fused multiply-add: the residual connection. fx, x, y [n].
+//
+// As ek_residual_add_f32 with tensors in f16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: y may be fx or x, or all three one tensor.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_residual_add_f16(const ek_context *ctx,
+                              size_t n,
+                              float scale,
+                              const ek_f16 *fx,
+                              const ek_f16 *x,
+                              ek_f16 *y);
+
 // z = x * W^T + bias; y = phi(z).
 //
 // Shapes: x [batch, in_features], w [out_features, in_features], bias [out_features], z and y [batch, out_features].
@@ -717,6 +890,112 @@ ek_status ek_log_softmax_backward_f32(const ek_context *ctx,
                                       const float *y,
                                       const float *dy,
                                       float *dx);
+
+// y = exp(x - max) / sum exp(x - max) along each row. x, y [rows, cols].
+//
+// As ek_softmax_forward_f32 with tensors in bf16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; y overlaps nothing.
+//
+// Errors: those of ek_softmax_forward_f32.
+EK_API ek_status ek_softmax_forward_bf16(const ek_context *ctx, size_t rows, size_t cols, const ek_bf16 *x, ek_bf16 *y);
+
+// dx = y * (dy - sum y*dy) along each row. y, dy, dx [rows, cols].
+//
+// As ek_softmax_backward_f32 with tensors in bf16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; dx overlaps nothing.
+//
+// Errors: those of ek_softmax_backward_f32.
+EK_API
+ek_status ek_softmax_backward_bf16(const ek_context *ctx,
+                                   size_t rows,
+                                   size_t cols,
+                                   const ek_bf16 *y,
+                                   const ek_bf16 *dy,
+                                   ek_bf16 *dx);
+
+// y = x - max - log(sum exp(x - max)) along each row. x, y [rows, cols].
+//
+// As ek_log_softmax_forward_f32 with tensors in bf16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; y overlaps nothing.
+//
+// Errors: those of ek_log_softmax_forward_f32.
+EK_API
+ek_status ek_log_softmax_forward_bf16(const ek_context *ctx,
+                                      size_t rows,
+                                      size_t cols,
+                                      const ek_bf16 *x,
+                                      ek_bf16 *y);
+
+// dx = dy - exp(y) * sum dy along each row. y, dy, dx [rows, cols].
+//
+// As ek_log_softmax_backward_f32 with tensors in bf16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; dx overlaps nothing.
+//
+// Errors: those of ek_log_softmax_backward_f32.
+EK_API
+ek_status ek_log_softmax_backward_bf16(const ek_context *ctx,
+                                       size_t rows,
+                                       size_t cols,
+                                       const ek_bf16 *y,
+                                       const ek_bf16 *dy,
+                                       ek_bf16 *dx);
+
+// y = exp(x - max) / sum exp(x - max) along each row. x, y [rows, cols].
+//
+// As ek_softmax_forward_f32 with tensors in f16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; y overlaps nothing.
+//
+// Errors: those of ek_softmax_forward_f32.
+EK_API ek_status ek_softmax_forward_f16(const ek_context *ctx, size_t rows, size_t cols, const ek_f16 *x, ek_f16 *y);
+
+// dx = y * (dy - sum y*dy) along each row. y, dy, dx [rows, cols].
+//
+// As ek_softmax_backward_f32 with tensors in f16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; dx overlaps nothing.
+//
+// Errors: those of ek_softmax_backward_f32.
+EK_API
+ek_status ek_softmax_backward_f16(const ek_context *ctx,
+                                  size_t rows,
+                                  size_t cols,
+                                  const ek_f16 *y,
+                                  const ek_f16 *dy,
+                                  ek_f16 *dx);
+
+// y = x - max - log(sum exp(x - max)) along each row. x, y [rows, cols].
+//
+// As ek_log_softmax_forward_f32 with tensors in f16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; y overlaps nothing.
+//
+// Errors: those of ek_log_softmax_forward_f32.
+EK_API
+ek_status ek_log_softmax_forward_f16(const ek_context *ctx,
+                                     size_t rows,
+                                     size_t cols,
+                                     const ek_f16 *x,
+                                     ek_f16 *y);
+
+// dx = dy - exp(y) * sum dy along each row. y, dy, dx [rows, cols].
+//
+// As ek_log_softmax_backward_f32 with tensors in f16: arithmetic in float, one rounding at the store.
+//
+// Aliasing: inputs may overlap each other; dx overlaps nothing.
+//
+// Errors: those of ek_log_softmax_backward_f32.
+EK_API
+ek_status ek_log_softmax_backward_f16(const ek_context *ctx,
+                                      size_t rows,
+                                      size_t cols,
+                                      const ek_f16 *y,
+                                      const ek_f16 *dy,
+                                      ek_f16 *dx);
 
 // Cross-entropy of softmax(logits) with class indices, and its gradient.
 //

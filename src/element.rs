@@ -40,6 +40,21 @@ pub trait Storage: sealed::Sealed + Copy + Default + PartialEq + std::fmt::Debug
     /// `p` is valid for writing `n` numbers.
     unsafe fn store_first<S: Simd>(s: S, p: *mut Self, v: S::F, n: usize);
 
+    /// Stores 16 numbers past the caches, as [`Simd::stream`] does.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 numbers and aligned to their size.
+    unsafe fn stream<S: Simd>(s: S, p: *mut Self, v: S::F);
+    /// Itself, where the storage is f32.
+    #[doc(hidden)]
+    fn as_f32(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    #[doc(hidden)]
+    fn as_f32_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
+
     /// Full vectors and tails alike: `n` ≥ 16 loads 16.
     ///
     /// # Safety
@@ -89,6 +104,19 @@ impl Storage for f32 {
         // SAFETY: the caller's contract.
         unsafe { s.store_first(p, v, n) }
     }
+    #[inline(always)]
+    unsafe fn stream<S: Simd>(s: S, p: *mut f32, v: S::F) {
+        // SAFETY: the caller's contract.
+        unsafe { s.stream(p, v) }
+    }
+    #[inline(always)]
+    fn as_f32(x: &[f32]) -> Option<&[f32]> {
+        Some(x)
+    }
+    #[inline(always)]
+    fn as_f32_mut(x: &mut [f32]) -> Option<&mut [f32]> {
+        Some(x)
+    }
 }
 
 /// Two bytes a number; `half`'s types are transparent around u16.
@@ -122,6 +150,11 @@ macro_rules! half_wide {
             unsafe fn store_first<S: Simd>(s: S, p: *mut Self, v: S::F, n: usize) {
                 // SAFETY: the caller's contract.
                 unsafe { s.store_first_w(p.cast(), s.$narrow(v), n) }
+            }
+            #[inline(always)]
+            unsafe fn stream<S: Simd>(s: S, p: *mut Self, v: S::F) {
+                // SAFETY: the caller's contract.
+                unsafe { s.stream_w(p.cast(), s.$narrow(v)) }
             }
         }
     };

@@ -1,78 +1,286 @@
 //! One function of every element, cut into pieces and run through vectors, tails masked.
+//!
+//! The storage type and the way to memory are decided here, once, and no kernel knows them. A kernel maps f32 to f32.
+//! Halves pass through a block of f32 that stays in the first-level cache; outputs larger than caches go past them.
 
 use crate::context::Context;
+use crate::element::Storage;
+use crate::fpenv::FpEnv;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Elements of one task: its input and output fit the second-level cache of any machine.
 const PIECE: usize = 16 * 1024;
 
-/// y = f(x) of one vector.
+/// Elements of one task that writes past the caches, which ends with a fence.
+const STREAM_PIECE: usize = 128 * 1024;
+
+/// An output of this many bytes is not what caches hold for the next reader: it is better written past them.
+const STREAM_BYTES: usize = 16 << 20;
+
+/// Halves that are widened at once.
+const BLOCK: usize = 1024;
+
+/// y = f(x) of one vector, in two stages. A loop runs the first stage of a vector beside the second of the one before:
+/// each chain of operations is then short enough for the CPU to overlap several.
 pub(crate) trait Map1: Copy + Sync {
-    fn call<S: Simd>(self, s: S, x: S::F) -> S::F;
+    /// Whether the first stage computes anything.
+    const STAGED: bool;
+    type Mid<S: Simd>: Copy;
+    fn start<S: Simd>(self, s: S, x: S::F) -> Self::Mid<S>;
+    fn finish<S: Simd>(self, s: S, x: S::F, mid: Self::Mid<S>) -> S::F;
 }
 
-/// y = f(a, b) of two vectors.
+/// y = f(a, b) of two vectors, in two stages, the first without b.
 pub(crate) trait Map2: Copy + Sync {
-    fn call<S: Simd>(self, s: S, a: S::F, b: S::F) -> S::F;
+    /// Whether the first stage computes anything.
+    const STAGED: bool;
+    type Mid<S: Simd>: Copy;
+    fn start<S: Simd>(self, s: S, a: S::F) -> Self::Mid<S>;
+    fn finish<S: Simd>(self, s: S, a: S::F, b: S::F, mid: Self::Mid<S>) -> S::F;
 }
 
 /// y = f(x) for every element, at about `ns` nanoseconds each; where `x` is None, in place.
 ///
 /// # Panics
 /// If the lengths differ: callers check.
-pub(crate) fn map1(ctx: &Context, ns: f64, x: Option<&[f32]>, y: &mut [f32], f: impl Map1) {
-    assert!(x.is_none_or(|x| x.len() == y.len()));
-    let n = y.len();
-    let y = Shared::new(y);
-    ctx.for_each(Work::elements(n, ns), n.div_ceil(PIECE), |task| {
-        let range = task * PIECE..n.min((task + 1) * PIECE);
-        // SAFETY: tasks have disjoint ranges.
-        let y = unsafe { y.piece(range.clone()) };
-        ctx.dispatch(Run1 { x: x.map(|x| &x[range]), y, f });
-    });
+pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut [T], f: impl Map1) {
+    each(ctx, ns, x, Input::Absent, y, &|x, _, y, stream| ctx.dispatch(&mut Run1 { x, y, stream, f }));
 }
 
 /// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
 ///
 /// # Panics
 /// If the lengths differ: callers check.
-pub(crate) fn map2(ctx: &Context, ns: f64, a: Option<&[f32]>, b: Option<&[f32]>, y: &mut [f32], f: impl Map2) {
-    assert!(a.is_none_or(|a| a.len() == y.len()) && b.is_none_or(|b| b.len() == y.len()));
+pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
+    let second = b.map_or(Input::Old, Input::Given);
+    each(ctx, ns, a, second, y, &|a, b, y, stream| ctx.dispatch(&mut Run2 { a, b, y, stream, f }));
+}
+
+/// A second input.
+#[derive(Clone, Copy)]
+enum Input<'a, T> {
+    /// There is none.
+    Absent,
+    /// The output's old values.
+    Old,
+    Given(&'a [T]),
+}
+
+/// A piece in f32: its inputs, None for the output's old values; the output; whether it is written past the caches.
+type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32], bool) + Sync);
+
+/// Runs `piece` over all elements. It is the same code for every function: `piece` alone knows which.
+fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y: &mut [T], piece: Piece<'_>) {
     let n = y.len();
+    let second = if let Input::Given(b) = b { Some(b) } else { None };
+    assert!(a.is_none_or(|a| a.len() == n) && second.is_none_or(|b| b.len() == n));
+    if n <= BLOCK {
+        // Small calls are many: straight to the piece.
+        if let Some(y) = T::as_f32_mut(y) {
+            let _fp = FpEnv::enter(ctx.flush_subnormals());
+            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y, false);
+        }
+    }
+    // In place, lines are in the cache already when they are written.
+    let in_place = a.is_none() || matches!(b, Input::Old);
+    let stream = !in_place && size_of_val(y) >= STREAM_BYTES;
+    let step = if stream { STREAM_PIECE } else { PIECE };
     let y = Shared::new(y);
-    ctx.for_each(Work::elements(n, ns), n.div_ceil(PIECE), |task| {
-        let range = task * PIECE..n.min((task + 1) * PIECE);
+    ctx.for_each(Work::elements(n, ns), n.div_ceil(step), |task| {
+        let range = task * step..n.min((task + 1) * step);
         // SAFETY: tasks have disjoint ranges.
         let y = unsafe { y.piece(range.clone()) };
-        ctx.dispatch(Run2 { a: a.map(|a| &a[range.clone()]), b: b.map(|b| &b[range]), y, f });
+        let (first, second) = (a.map(|a| &a[range.clone()]), second.map(|b| &b[range]));
+        if let Some(y) = T::as_f32_mut(y) {
+            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y, stream);
+        } else {
+            let b = second.map_or(b, Input::Given);
+            through_blocks(ctx, first, b, y, stream, piece);
+        }
+        if stream {
+            ctx.dispatch(Fence);
+        }
     });
+}
+
+/// A block is widened, mapped in place, and rounded.
+#[inline(never)]
+fn through_blocks<T: Storage>(
+    ctx: &Context,
+    a: Option<&[T]>,
+    b: Input<'_, T>,
+    y: &mut [T],
+    stream: bool,
+    piece: Piece<'_>,
+) {
+    let (mut a_block, mut b_block) = ([0f32; BLOCK], [0f32; BLOCK]);
+    let mut start = 0;
+    for y in y.chunks_mut(BLOCK) {
+        let n = y.len();
+        let (wide, second) = (&mut a_block[..n], &mut b_block[..n]);
+        ctx.dispatch(Widen { x: a.map_or(&*y, |a| &a[start..start + n]), y: wide });
+        match b {
+            Input::Absent => {}
+            Input::Old => ctx.dispatch(Widen { x: y, y: second }),
+            Input::Given(b) => ctx.dispatch(Widen { x: &b[start..start + n], y: second }),
+        }
+        let second = if matches!(b, Input::Absent) { None } else { Some(&*second) };
+        piece(None, second, wide, false);
+        ctx.dispatch(Narrow { x: wide, y, stream });
+        start += n;
+    }
+}
+
+struct Fence;
+
+impl Kernel for Fence {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        s.fence();
+    }
+}
+
+/// y = x, from storage to f32.
+pub(crate) struct Widen<'a, T> {
+    pub(crate) x: &'a [T],
+    pub(crate) y: &'a mut [f32],
+}
+
+impl<T: Storage> Kernel for Widen<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let n = self.x.len().min(self.y.len());
+        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
+        let mut i = 0;
+        while i < n {
+            // SAFETY: loads and stores end at n, which neither slice is shorter than.
+            unsafe { s.store_up_to(y.add(i), T::load_up_to(s, x.add(i), n - i), n - i) };
+            i += LANES;
+        }
+    }
+}
+
+/// y = x, from f32 to storage, rounded; past the caches if `stream`.
+pub(crate) struct Narrow<'a, T> {
+    pub(crate) x: &'a [f32],
+    pub(crate) y: &'a mut [T],
+    pub(crate) stream: bool,
+}
+
+impl<T: Storage> Kernel for Narrow<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let n = self.x.len().min(self.y.len());
+        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
+        let (head, end) = whole_vectors(y, n, self.stream);
+        // SAFETY: loads and stores end at n, which neither slice is shorter than; streamed ones are aligned.
+        unsafe {
+            if head > 0 {
+                T::store_first(s, y, s.load_first(x, head), head);
+            }
+            let mut i = head;
+            while i < end {
+                put(s, y.add(i), s.load(x.add(i)), self.stream);
+                i += LANES;
+            }
+            if i < n {
+                T::store_first(s, y.add(i), s.load_first(x.add(i), n - i), n - i);
+            }
+        }
+    }
+}
+
+/// Where whole vectors begin and end. Those of a stream begin at a multiple of their size, for which fewer than 16
+/// elements are left before them.
+#[inline(always)]
+fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
+    let past = y.addr() / size_of::<T>() % LANES;
+    let head = if stream { ((LANES - past) % LANES).min(n) } else { 0 };
+    (head, head + (n - head) / LANES * LANES)
+}
+
+/// Stores 16 elements.
+///
+/// # Safety
+/// y is valid for writing 16 elements, and aligned to their size if `stream`.
+#[inline(always)]
+unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: bool) {
+    // SAFETY: the caller's contract.
+    unsafe { if stream { T::stream(s, y, v) } else { T::store(s, y, v) } }
 }
 
 struct Run1<'a, F> {
     x: Option<&'a [f32]>,
     y: &'a mut [f32],
+    stream: bool,
     f: F,
 }
 
-impl<F: Map1> Kernel for Run1<'_, F> {
+impl<F: Map1> Kernel for &mut Run1<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let (stream, f) = (self.stream, self.f);
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
-        let mut i = 0;
-        // SAFETY: i + 16 <= n, and n is the length of x and y (asserted in map1); each vector is read before it is
-        // written, so x may be y.
+        let (head, end) = whole_vectors(y, n, stream);
+        let mut i = head;
+        // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
+        // In place, each vector is read to the end before it is written, and those after it are not touched by that.
         unsafe {
-            while i + LANES <= n {
-                s.store(y.add(i), self.f.call(s, s.load(x.add(i))));
-                i += LANES;
+            if head > 0 {
+                s.outline(&Edge1 { x, y, n: head, f });
             }
-            if i < n {
-                s.store_first(y.add(i), self.f.call(s, s.load_first(x.add(i), n - i)), n - i);
+            if !F::STAGED {
+                // Two loops: one would ask for every vector where it goes.
+                while !stream && i < end {
+                    let v = s.load(x.add(i));
+                    s.store(y.add(i), f.finish(s, v, f.start(s, v)));
+                    i += LANES;
+                }
+                while i < end {
+                    let v = s.load(x.add(i));
+                    s.stream(y.add(i), f.finish(s, v, f.start(s, v)));
+                    i += LANES;
+                }
+            } else if i < end {
+                let mut mid = f.start(s, s.load(x.add(i)));
+                while i + LANES < end {
+                    let next = f.start(s, s.load(x.add(i + LANES)));
+                    put(s, y.add(i), f.finish(s, s.load(x.add(i)), mid), stream);
+                    mid = next;
+                    i += LANES;
+                }
+                put(s, y.add(i), f.finish(s, s.load(x.add(i)), mid), stream);
             }
+            if end < n {
+                s.outline(&Edge1 { x: x.add(end), y: y.add(end), n: n - end, f });
+            }
+        }
+    }
+}
+
+/// Less than a vector, in a function of its own: both ends share it.
+struct Edge1<F> {
+    x: *const f32,
+    y: *mut f32,
+    n: usize,
+    f: F,
+}
+
+impl<F: Map1> Kernel for &Edge1<F> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: n < 16 elements are readable and writable (Run1).
+        unsafe {
+            let v = s.load_first(self.x, self.n);
+            s.store_first(self.y, self.f.finish(s, v, self.f.start(s, v)), self.n);
         }
     }
 }
@@ -81,30 +289,71 @@ struct Run2<'a, F> {
     a: Option<&'a [f32]>,
     b: Option<&'a [f32]>,
     y: &'a mut [f32],
+    stream: bool,
     f: F,
 }
 
-impl<F: Map2> Kernel for Run2<'_, F> {
+impl<F: Map2> Kernel for &mut Run2<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let (stream, f) = (self.stream, self.f);
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let a = self.a.map_or(y.cast_const(), |a| a.as_ptr());
         let b = self.b.map_or(y.cast_const(), |b| b.as_ptr());
-        let mut i = 0;
-        // SAFETY: i + 16 <= n, and n is the length of a, b and y (asserted in map2); each vector is read before it is
-        // written, so a or b may be y.
+        let (head, end) = whole_vectors(y, n, stream);
+        let mut i = head;
+        // SAFETY: as in Run1.
         unsafe {
-            while i + LANES <= n {
-                s.store(y.add(i), self.f.call(s, s.load(a.add(i)), s.load(b.add(i))));
-                i += LANES;
+            if head > 0 {
+                s.outline(&Edge2 { a, b, y, n: head, f });
             }
-            if i < n {
-                let rest = n - i;
-                let v = self.f.call(s, s.load_first(a.add(i), rest), s.load_first(b.add(i), rest));
-                s.store_first(y.add(i), v, rest);
+            if !F::STAGED {
+                while !stream && i < end {
+                    let v = s.load(a.add(i));
+                    s.store(y.add(i), f.finish(s, v, s.load(b.add(i)), f.start(s, v)));
+                    i += LANES;
+                }
+                while i < end {
+                    let v = s.load(a.add(i));
+                    s.stream(y.add(i), f.finish(s, v, s.load(b.add(i)), f.start(s, v)));
+                    i += LANES;
+                }
+            } else if i < end {
+                let mut mid = f.start(s, s.load(a.add(i)));
+                while i + LANES < end {
+                    let next = f.start(s, s.load(a.add(i + LANES)));
+                    put(s, y.add(i), f.finish(s, s.load(a.add(i)), s.load(b.add(i)), mid), stream);
+                    mid = next;
+                    i += LANES;
+                }
+                put(s, y.add(i), f.finish(s, s.load(a.add(i)), s.load(b.add(i)), mid), stream);
             }
+            if end < n {
+                s.outline(&Edge2 { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f });
+            }
+        }
+    }
+}
+
+/// As [`Edge1`].
+struct Edge2<F> {
+    a: *const f32,
+    b: *const f32,
+    y: *mut f32,
+    n: usize,
+    f: F,
+}
+
+impl<F: Map2> Kernel for &Edge2<F> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: n < 16 elements are readable and writable (Run2).
+        unsafe {
+            let (v, w) = (s.load_first(self.a, self.n), s.load_first(self.b, self.n));
+            s.store_first(self.y, self.f.finish(s, v, w, self.f.start(s, v)), self.n);
         }
     }
 }

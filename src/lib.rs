@@ -10,6 +10,7 @@
 //! | [`context`] | how many threads, whose, on which instruction set |
 //! | [`matmul`], [`linear`] | matrix products; the linear layer and its gradients, fused |
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
+//! | [`residual`] | y = scale·F(x) + x |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
@@ -78,6 +79,7 @@ pub mod loss;
 pub mod matmul;
 pub mod monitor;
 pub mod optim;
+pub mod residual;
 pub mod softmax;
 
 // Floor 5: the C boundary.

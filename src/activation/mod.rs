@@ -7,12 +7,16 @@
 
 mod piecewise;
 mod smooth;
+mod stored;
 
 use crate::context::Context;
+use crate::element::Storage;
 use crate::elementwise::{Map1, Map2, map1, map2};
 use crate::error::{Error, Result, check_len};
 use crate::simd::Simd;
 use piecewise::{HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu, Relu, Softsign};
+pub use stored::*;
+
 use smooth::{Celu, Elu, Gelu, GeluTanh, LogSigmoid, Mish, Selu, Sigmoid, Silu, Softplus, Tanh};
 
 /// An activation function φ. The numbers are those of `EK_ACTIVATION_*`.
@@ -146,12 +150,24 @@ impl Activation {
     }
 }
 
-/// φ and φ' on one vector.
+/// φ and φ' on one vector, in two stages: what both need first, then each.
 pub(crate) trait Phi: Copy + Send + Sync {
     /// About how long an element takes, for deciding how many threads it is worth.
     const NS: f64;
-    fn forward<S: Simd>(self, s: S, z: S::F) -> S::F;
-    fn derivative<S: Simd>(self, s: S, z: S::F) -> S::F;
+    /// Whether the first stage computes anything.
+    const STAGED: bool;
+    type Mid<S: Simd>: Copy;
+    fn start<S: Simd>(self, s: S, z: S::F) -> Self::Mid<S>;
+    fn forward_from<S: Simd>(self, s: S, z: S::F, mid: Self::Mid<S>) -> S::F;
+    fn derivative_from<S: Simd>(self, s: S, z: S::F, mid: Self::Mid<S>) -> S::F;
+    #[inline(always)]
+    fn forward<S: Simd>(self, s: S, z: S::F) -> S::F {
+        self.forward_from(s, z, self.start(s, z))
+    }
+    #[inline(always)]
+    fn derivative<S: Simd>(self, s: S, z: S::F) -> S::F {
+        self.derivative_from(s, z, self.start(s, z))
+    }
 }
 
 /// φ' as a function of y = φ(z).
@@ -170,9 +186,15 @@ pub(crate) trait Visitor {
 struct Forward<P>(P);
 
 impl<P: Phi> Map1 for Forward<P> {
+    const STAGED: bool = P::STAGED;
+    type Mid<S: Simd> = P::Mid<S>;
     #[inline(always)]
-    fn call<S: Simd>(self, s: S, z: S::F) -> S::F {
-        self.0.forward(s, z)
+    fn start<S: Simd>(self, s: S, z: S::F) -> P::Mid<S> {
+        self.0.start(s, z)
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(self, s: S, z: S::F, mid: P::Mid<S>) -> S::F {
+        self.0.forward_from(s, z, mid)
     }
 }
 
@@ -180,9 +202,15 @@ impl<P: Phi> Map1 for Forward<P> {
 struct Derivative<P>(P);
 
 impl<P: Phi> Map1 for Derivative<P> {
+    const STAGED: bool = P::STAGED;
+    type Mid<S: Simd> = P::Mid<S>;
     #[inline(always)]
-    fn call<S: Simd>(self, s: S, z: S::F) -> S::F {
-        self.0.derivative(s, z)
+    fn start<S: Simd>(self, s: S, z: S::F) -> P::Mid<S> {
+        self.0.start(s, z)
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(self, s: S, z: S::F, mid: P::Mid<S>) -> S::F {
+        self.0.derivative_from(s, z, mid)
     }
 }
 
@@ -190,9 +218,15 @@ impl<P: Phi> Map1 for Derivative<P> {
 struct Backward<P>(P);
 
 impl<P: Phi> Map2 for Backward<P> {
+    const STAGED: bool = P::STAGED;
+    type Mid<S: Simd> = P::Mid<S>;
     #[inline(always)]
-    fn call<S: Simd>(self, s: S, z: S::F, dy: S::F) -> S::F {
-        s.mul(dy, self.0.derivative(s, z))
+    fn start<S: Simd>(self, s: S, z: S::F) -> P::Mid<S> {
+        self.0.start(s, z)
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(self, s: S, z: S::F, dy: S::F, mid: P::Mid<S>) -> S::F {
+        s.mul(dy, self.0.derivative_from(s, z, mid))
     }
 }
 
@@ -200,21 +234,25 @@ impl<P: Phi> Map2 for Backward<P> {
 struct BackwardFromOutput<P>(P);
 
 impl<P: FromOutput> Map2 for BackwardFromOutput<P> {
+    const STAGED: bool = false;
+    type Mid<S: Simd> = ();
     #[inline(always)]
-    fn call<S: Simd>(self, s: S, y: S::F, dy: S::F) -> S::F {
+    fn start<S: Simd>(self, _: S, _: S::F) {}
+    #[inline(always)]
+    fn finish<S: Simd>(self, s: S, y: S::F, dy: S::F, _: ()) -> S::F {
         s.mul(dy, self.0.derivative_from_output(s, y))
     }
 }
 
 /// One input, or the output's old values.
-struct Run1<'a> {
+struct Run1<'a, T> {
     ctx: &'a Context,
     derivative: bool,
-    z: Option<&'a [f32]>,
-    y: &'a mut [f32],
+    z: Option<&'a [T]>,
+    y: &'a mut [T],
 }
 
-impl Visitor for Run1<'_> {
+impl<T: Storage> Visitor for Run1<'_, T> {
     type Out = ();
     fn visit<P: Phi>(self, phi: P) {
         if self.derivative {
@@ -226,18 +264,56 @@ impl Visitor for Run1<'_> {
 }
 
 /// z and dy, either of which may be the output's old values.
-struct Run2<'a> {
+struct Run2<'a, T> {
     ctx: &'a Context,
-    z: Option<&'a [f32]>,
-    dy: Option<&'a [f32]>,
-    dz: &'a mut [f32],
+    z: Option<&'a [T]>,
+    dy: Option<&'a [T]>,
+    dz: &'a mut [T],
 }
 
-impl Visitor for Run2<'_> {
+impl<T: Storage> Visitor for Run2<'_, T> {
     type Out = ();
     fn visit<P: Phi>(self, phi: P) {
         map2(self.ctx, P::NS, self.z, self.dy, self.dz, Backward(phi));
     }
+}
+
+/// φ(z), or φ'(z) if `derivative`, called `out` in errors; z None is the output's old values.
+pub(crate) fn one_input<T: Storage>(
+    function: &'static str,
+    ctx: &Context,
+    derivative: bool,
+    act: Activation,
+    act_param: f32,
+    z: Option<&[T]>,
+    y: &mut [T],
+) -> Result {
+    if let Some(z) = z {
+        check_len(function, if derivative { "d" } else { "y" }, y, z.len())?;
+    }
+    act.check(function, act_param)?;
+    act.visit(act_param, Run1 { ctx, derivative, z, y });
+    Ok(())
+}
+
+/// dy·φ'(z); an input that is None is the output's old values.
+pub(crate) fn backward<T: Storage>(
+    function: &'static str,
+    ctx: &Context,
+    act: Activation,
+    act_param: f32,
+    z: Option<&[T]>,
+    dy: Option<&[T]>,
+    dz: &mut [T],
+) -> Result {
+    let n = z.map_or(dz.len(), |z| z.len());
+    if let Some(dy) = dy {
+        check_len(function, "dy", dy, n)?;
+    }
+    check_len(function, if dy.is_some() { "dz" } else { "dy" }, dz, n)?;
+    act.check(function, act_param)?;
+    act.visit(act_param, Run2 { ctx, z, dy, dz });
+    Ok(())
 }
 
 /// y = φ(z), element by element, y as long as z.
@@ -247,18 +323,12 @@ impl Visitor for Run2<'_> {
 /// results included. Threads: the same bits for any number. Errors: `InvalidArgument` for a parameter that is not
 /// finite, or not positive for CELU; `InvalidSize`.
 pub fn activation_forward_f32(ctx: &Context, act: Activation, act_param: f32, z: &[f32], y: &mut [f32]) -> Result {
-    let function = "activation_forward_f32";
-    check_len(function, "y", y, z.len())?;
-    act.check(function, act_param)?;
-    act.visit(act_param, Run1 { ctx, derivative: false, z: Some(z), y });
-    Ok(())
+    one_input("activation_forward_f32", ctx, false, act, act_param, Some(z), y)
 }
 
 /// [`activation_forward_f32`] written over its input.
 pub fn activation_forward_in_place_f32(ctx: &Context, act: Activation, act_param: f32, z: &mut [f32]) -> Result {
-    act.check("activation_forward_f32", act_param)?;
-    act.visit(act_param, Run1 { ctx, derivative: false, z: None, y: z });
-    Ok(())
+    one_input("activation_forward_f32", ctx, false, act, act_param, None, z)
 }
 
 /// d = φ'(z), element by element, d as long as z.
@@ -267,18 +337,12 @@ pub fn activation_forward_in_place_f32(ctx: &Context, act: Activation, act_param
 /// Accuracy: within 1 ULP, saturated and subnormal results included, or 2⁻²⁵ absolute within 0.05 of a zero of φ'. Threads:
 /// the same bits for any number. Errors: as [`activation_forward_f32`].
 pub fn activation_derivative_f32(ctx: &Context, act: Activation, act_param: f32, z: &[f32], d: &mut [f32]) -> Result {
-    let function = "activation_derivative_f32";
-    check_len(function, "d", d, z.len())?;
-    act.check(function, act_param)?;
-    act.visit(act_param, Run1 { ctx, derivative: true, z: Some(z), y: d });
-    Ok(())
+    one_input("activation_derivative_f32", ctx, true, act, act_param, Some(z), d)
 }
 
 /// [`activation_derivative_f32`] written over its input.
 pub fn activation_derivative_in_place_f32(ctx: &Context, act: Activation, act_param: f32, z: &mut [f32]) -> Result {
-    act.check("activation_derivative_f32", act_param)?;
-    act.visit(act_param, Run1 { ctx, derivative: true, z: None, y: z });
-    Ok(())
+    one_input("activation_derivative_f32", ctx, true, act, act_param, None, z)
 }
 
 /// dz = dy·φ'(z), element by element, all of one length: δ = (…) ⊙ φ'(z) of whitepaper §3.
@@ -294,12 +358,7 @@ pub fn activation_backward_f32(
     dy: &[f32],
     dz: &mut [f32],
 ) -> Result {
-    let function = "activation_backward_f32";
-    check_len(function, "dy", dy, z.len())?;
-    check_len(function, "dz", dz, z.len())?;
-    act.check(function, act_param)?;
-    act.visit(act_param, Run2 { ctx, z: Some(z), dy: Some(dy), dz });
-    Ok(())
+    backward("activation_backward_f32", ctx, act, act_param, Some(z), Some(dy), dz)
 }
 
 /// [`activation_backward_f32`] written over dy.
@@ -310,11 +369,7 @@ pub fn activation_backward_in_place_f32(
     z: &[f32],
     dy: &mut [f32],
 ) -> Result {
-    let function = "activation_backward_f32";
-    check_len(function, "dy", dy, z.len())?;
-    act.check(function, act_param)?;
-    act.visit(act_param, Run2 { ctx, z: Some(z), dy: None, dz: dy });
-    Ok(())
+    backward("activation_backward_f32", ctx, act, act_param, Some(z), None, dy)
 }
 
 /// [`activation_backward_f32`] written over z.
@@ -325,11 +380,7 @@ pub fn activation_backward_over_z_f32(
     z: &mut [f32],
     dy: &[f32],
 ) -> Result {
-    let function = "activation_backward_f32";
-    check_len(function, "dy", dy, z.len())?;
-    act.check(function, act_param)?;
-    act.visit(act_param, Run2 { ctx, z: None, dy: Some(dy), dz: z });
-    Ok(())
+    backward("activation_backward_f32", ctx, act, act_param, None, Some(dy), z)
 }
 
 /// dz = dy·φ'(z) from the output y = φ(z) alone, element by element, all of one length.
@@ -351,10 +402,7 @@ pub fn activation_backward_from_output_f32(
     dy: &[f32],
     dz: &mut [f32],
 ) -> Result {
-    let function = "activation_backward_from_output_f32";
-    check_len(function, "dy", dy, y.len())?;
-    check_len(function, "dz", dz, y.len())?;
-    from_output(function, ctx, act, act_param, y, Some(dy), dz)
+    from_output("activation_backward_from_output_f32", ctx, act, act_param, y, Some(dy), dz)
 }
 
 /// [`activation_backward_from_output_f32`] written over dy.
@@ -365,20 +413,23 @@ pub fn activation_backward_from_output_in_place_f32(
     y: &[f32],
     dy: &mut [f32],
 ) -> Result {
-    let function = "activation_backward_from_output_f32";
-    check_len(function, "dy", dy, y.len())?;
-    from_output(function, ctx, act, act_param, y, None, dy)
+    from_output("activation_backward_from_output_f32", ctx, act, act_param, y, None, dy)
 }
 
-fn from_output(
+/// dy·φ' from y; dy None is the output's old values.
+pub(crate) fn from_output<T: Storage>(
     function: &'static str,
     ctx: &Context,
     act: Activation,
     act_param: f32,
-    y: &[f32],
-    dy: Option<&[f32]>,
-    dz: &mut [f32],
+    y: &[T],
+    dy: Option<&[T]>,
+    dz: &mut [T],
 ) -> Result {
+    if let Some(dy) = dy {
+        check_len(function, "dy", dy, y.len())?;
+    }
+    check_len(function, if dy.is_some() { "dz" } else { "dy" }, dz, y.len())?;
     act.check(function, act_param)?;
     let unsupported = || {
         let detail = format!("act is {act:?} with act_param {act_param}, whose derivative is no function of y");

@@ -8,7 +8,7 @@ use super::{FromOutput, Phi};
 use crate::simd::Simd;
 use crate::vecmath::dd::{self, Dd, fast_add, mul, mul_f, rest, square, two_prod};
 use crate::vecmath::tables::{GELU_3KC, GELU_K, GELU_KC, INV_SQRT_2PI, SELU_SCALE, SELU_SCALE_ALPHA};
-use crate::vecmath::{self, Decay, EXP_END, decay, decay_abs, exp_parts, exp2_held, expm1_parts, mills};
+use crate::vecmath::{self, DOWN, Decay, EXP_END, UP, decay_abs, decay_dd, exp_parts, expm1_parts, mills_light};
 
 /// A constant of the tables in two floats.
 #[inline(always)]
@@ -32,41 +32,51 @@ fn cut<S: Simd>(s: S, x: S::F, limit: f32) -> S::F {
     s.min(s.splat(limit), s.max(s.splat(-limit), x))
 }
 
-/// x·f, scaled by 2ⁿ, where f is 1 at +∞ and the result 0 at −∞; |x| matters up to `limit`, below zero.
+/// x·f, scaled by 2ⁿ below zero, where f is 1 at +∞ and the result 0 at −∞; |x| matters up to `limit`, below zero.
 #[inline(always)]
-fn gated<S: Simd>(s: S, x: S::F, f: Dd<S::F>, n: S::F, limit: f32) -> S::F {
-    let sign = s.and(x, s.splat(-0.0));
+fn gated<S: Simd>(s: S, x: S::F, f: Dd<S::F>, d: Decay<S::F>, negative: S::M, limit: f32) -> S::F {
     let x = s.max(s.splat(-limit), x);
     // Infinity times the low part, 0, would be NaN.
     let finite = s.min(s.splat(limit), x);
-    let y = s.ldexp(s.fma(x, f.hi, s.mul(finite, f.lo)), n);
-    // The factor is positive, but −0 may have met +0.
-    s.or(y, sign)
+    let one = s.splat(1.0);
+    let (up, down) = (s.select(negative, d.up, one), s.select(negative, s.splat(DOWN), one));
+    s.mul(s.mul(s.fma(x, f.hi, s.mul(finite, f.lo)), up), down)
+}
+
+/// y, which has the sign of x but where it is zero: there −0 may have met +0.
+#[inline(always)]
+fn signed<S: Simd>(s: S, y: S::F, x: S::F) -> S::F {
+    s.or(y, s.and(x, s.splat(-0.0)))
 }
 
 /// x·σ(±u), given e = exp(−u) and the sign.
 #[inline(always)]
 fn gate<S: Simd>(s: S, x: S::F, d: Decay<S::F>, negative: S::M) -> S::F {
-    let (numerator, n) = vecmath::sigmoid_numerator(s, d, negative);
-    gated(s, x, dd::div(s, numerator, fast_add(s, s.splat(1.0), d.e)), n, EXP_END)
+    let (numerator, _) = vecmath::sigmoid_numerator(s, d, negative);
+    gated(s, x, dd::div(s, numerator, vecmath::one_plus(s, d)), d, negative, EXP_END)
 }
 
 /// (x·σ(u))' = σ(u)·(1 + g·σ(−u)) with g = x·u': e·(1 + e + g)/(1 + e)² below zero, (1 + e + g·e)/(1 + e)² above.
 #[inline(always)]
 fn gate_derivative<S: Simd>(s: S, g: Dd<S::F>, d: Decay<S::F>, negative: S::M) -> S::F {
-    let one_e = fast_add(s, s.splat(1.0), d.e);
-    let numerator = dd::add(s, one_e, dd::select(s, negative, g, mul(s, g, d.e)));
+    let one_e = vecmath::one_plus(s, d);
+    // g or g·e: the factor of e in (1 + e) + …
+    let (factor, up) = vecmath::sigmoid_numerator(s, d, negative);
+    let k = s.select(negative, s.splat(1.0), vecmath::power(s, d));
+    let f = dd::select(s, negative, exactly(s, s.splat(1.0)), d.p);
+    let ge = dd::scale(s, k, mul(s, g, f));
+    let numerator = dd::add(s, one_e, ge);
     let q = dd::div(s, numerator, square(s, one_e));
-    let (factor, n) = vecmath::sigmoid_numerator(s, d, negative);
-    s.ldexp(dd::round(s, mul(s, q, factor)), n)
+    vecmath::finish(s, dd::round(s, mul(s, q, factor)), up)
 }
 
-/// 2ⁿ·q below zero, 1 − 2ⁿ·q above: the factor and the exponent that is still to be applied.
+/// 2ⁿ·q below zero, 1 − 2ⁿ·q above: the factor, and 2ⁿ⁺⁶⁴ of the exponent that is still to be applied.
 #[inline(always)]
-fn reflect<S: Simd>(s: S, n: S::F, q: Dd<S::F>, negative: S::M) -> (Dd<S::F>, S::F) {
-    let small = dd::scale(s, exp2_held(s, n), q);
-    let above = fast_add(s, s.splat(1.0), negated(s, small));
-    (dd::select(s, negative, q, above), s.select(negative, n, s.zero()))
+fn reflect<S: Simd>(s: S, d: Decay<S::F>, q: Dd<S::F>, negative: S::M) -> (Dd<S::F>, S::F) {
+    let (one, power) = (s.splat(1.0), vecmath::power(s, d));
+    let hi = s.fnma(power, q.hi, one);
+    let lo = s.fnma(power, q.lo, s.fnma(power, q.hi, s.sub(one, hi)));
+    (dd::select(s, negative, q, Dd { hi, lo }), s.select(negative, d.up, s.splat(UP)))
 }
 
 /// Where Φ(−t)·t rounds to zero.
@@ -76,30 +86,35 @@ const GELU_END: f32 = 14.6;
 #[derive(Clone, Copy)]
 pub(crate) struct Gelu;
 
-/// exp(−t²/2) as 2ⁿ·p, with t² in two floats.
+/// exp(−t²/2), with t² in two floats.
 #[inline(always)]
-fn bell<S: Simd>(s: S, t: S::F) -> (S::F, Dd<S::F>) {
-    exp_parts(s, two_prod(s, s.mul(t, s.splat(-0.5)), t))
+fn bell<S: Simd>(s: S, t: S::F) -> Decay<S::F> {
+    decay_dd(s, two_prod(s, s.mul(t, s.splat(-0.5)), t))
 }
 
 impl Phi for Gelu {
     const NS: f64 = 0.6;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = (Decay<S::F>, Dd<S::F>);
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn start<S: Simd>(self, s: S, x: S::F) -> (Decay<S::F>, Dd<S::F>) {
         let t = s.min(s.splat(GELU_END), s.abs(x));
-        let (n, p) = bell(s, t);
-        let (factor, n) = reflect(s, n, mul(s, p, mills(s, exactly(s, t))), s.lt(x, s.zero()));
-        gated(s, x, factor, n, GELU_END)
+        (bell(s, t), mills_light(s, t))
+    }
+    #[inline(always)]
+    fn forward_from<S: Simd>(self, s: S, x: S::F, (d, m): (Decay<S::F>, Dd<S::F>)) -> S::F {
+        let negative = s.lt(x, s.zero());
+        let (factor, _) = reflect(s, d, mul(s, d.p, m), negative);
+        signed(s, gated(s, x, factor, d, negative, GELU_END), x)
     }
     /// Φ(x) + x·φ(x), which is 1 − the same of −x.
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, (d, m): (Decay<S::F>, Dd<S::F>)) -> S::F {
         let t = s.min(s.splat(GELU_END), s.abs(x));
-        let (n, p) = bell(s, t);
-        let slope = negated(s, mul_f(s, t, constant(s, INV_SQRT_2PI)));
-        let q = mul(s, p, dd::add(s, mills(s, exactly(s, t)), slope));
-        let (factor, n) = reflect(s, n, q, s.lt(x, s.zero()));
-        s.ldexp(dd::round(s, factor), n)
+        let slope = mul_f(s, t, negated(s, constant(s, INV_SQRT_2PI)));
+        let q = mul(s, d.p, dd::add(s, m, slope));
+        let (factor, up) = reflect(s, d, q, s.lt(x, s.zero()));
+        vecmath::finish(s, dd::round(s, factor), up)
     }
 }
 
@@ -120,23 +135,31 @@ fn gelu_square<S: Simd>(s: S, x: S::F) -> (S::F, Dd<S::F>) {
 /// exp(−2|u|).
 #[inline(always)]
 fn gelu_decay<S: Simd>(s: S, t: S::F, t2: Dd<S::F>) -> Decay<S::F> {
-    let b = dd::add(s, constant(s, GELU_K), mul(s, t2, constant(s, GELU_KC)));
-    decay(s, mul_f(s, s.neg(t), b))
+    // k + k·c·t²: the first is the larger up to t = 4.7, and beyond both are of one size.
+    let kc = mul(s, t2, constant(s, GELU_KC));
+    let b = dd::add(s, constant(s, GELU_K), kc);
+    decay_dd(s, mul_f(s, s.neg(t), b))
 }
 
 impl Phi for GeluTanh {
     const NS: f64 = 0.6;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = Decay<S::F>;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
         let (t, t2) = gelu_square(s, x);
-        gate(s, x, gelu_decay(s, t, t2), s.lt(x, s.zero()))
+        gelu_decay(s, t, t2)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        gate(s, x, mid, s.lt(x, s.zero()))
+    }
+    #[inline(always)]
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
         let (t, t2) = gelu_square(s, x);
         let b = dd::add(s, constant(s, GELU_K), mul(s, t2, constant(s, GELU_3KC)));
         let g = mul_f(s, s.copysign(t, x), b);
-        gate_derivative(s, g, gelu_decay(s, t, t2), s.lt(x, s.zero()))
+        gate_derivative(s, g, mid, s.lt(x, s.zero()))
     }
 }
 
@@ -146,54 +169,78 @@ pub(crate) struct Silu;
 
 impl Phi for Silu {
     const NS: f64 = 0.4;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = Decay<S::F>;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
-        gate(s, x, decay_abs(s, x), s.lt(x, s.zero()))
+    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
+        decay_abs(s, x)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
-        gate_derivative(s, exactly(s, cut(s, x, EXP_END)), decay_abs(s, x), s.lt(x, s.zero()))
+    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        gate(s, x, mid, s.lt(x, s.zero()))
+    }
+    #[inline(always)]
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        gate_derivative(s, exactly(s, cut(s, x, EXP_END)), mid, s.lt(x, s.zero()))
     }
 }
 
-/// Mish: x·tanh(softplus(x)) = x·f·M/D, where f·M/D is e·(2 + e)/(2 + 2e + e²) below zero and (1 + 2e)/(1 + 2e + 2e²)
-/// above, e = exp(−|x|).
+/// Mish: x·tanh(softplus(x)) = x·f·M/D with e = exp(−|x|), M = a + b·e, D = a + 2e + b·e², where f, a, b are e, 2, 1
+/// below zero and 1, 1, 2 above.
 #[derive(Clone, Copy)]
 pub(crate) struct Mish;
 
-/// M and D.
+struct MishParts<F> {
+    e: Dd<F>,
+    m: Dd<F>,
+    d: Dd<F>,
+}
+
 #[inline(always)]
-fn mish_parts<S: Simd>(s: S, e: Dd<S::F>, negative: S::M) -> (Dd<S::F>, Dd<S::F>) {
+fn mish_parts<S: Simd>(s: S, decay: Decay<S::F>, negative: S::M) -> MishParts<S::F> {
+    let e = dd::scale(s, vecmath::power(s, decay), decay.p);
     let (one, two) = (s.splat(1.0), s.splat(2.0));
-    let twice = dd::scale(s, two, e);
-    let m = dd::select(s, negative, fast_add(s, two, e), dd::add(s, exactly(s, one), twice));
-    let d = dd::add(s, m, mul(s, e, dd::select(s, negative, fast_add(s, one, e), twice)));
-    (m, d)
+    let (a, b) = (s.select(negative, two, one), s.select(negative, one, two));
+    let m = s.fma(b, e.hi, a);
+    let m_lo = s.fma(b, e.lo, s.fma(b, e.hi, s.sub(a, m)));
+    let twice = s.fma(two, e.hi, a);
+    let twice_lo = s.fma(two, e.hi, s.sub(a, twice));
+    let be = s.mul(b, e.hi);
+    let square = two_prod(s, be, e.hi);
+    let d = dd::fast_two_sum(s, twice, square.hi);
+    // The derivative of D times what e lacks.
+    let lo = s.fma(s.fma(two, be, two), e.lo, s.add(square.lo, twice_lo));
+    MishParts { e, m: Dd { hi: m, lo: m_lo }, d: Dd { hi: d.hi, lo: s.add(d.lo, lo) } }
 }
 
 impl Phi for Mish {
     const NS: f64 = 0.6;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = Decay<S::F>;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
-        let decay = decay_abs(s, x);
+    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
+        decay_abs(s, x)
+    }
+    #[inline(always)]
+    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        let decay = mid;
         let negative = s.lt(x, s.zero());
-        let (m, d) = mish_parts(s, decay.e, negative);
-        let (factor, n) = vecmath::sigmoid_numerator(s, decay, negative);
-        gated(s, x, dd::div(s, mul(s, factor, m), d), n, EXP_END)
+        let MishParts { m, d, .. } = mish_parts(s, decay, negative);
+        let (factor, _) = vecmath::sigmoid_numerator(s, decay, negative);
+        signed(s, gated(s, x, dd::div(s, mul(s, factor, m), d), decay, negative, EXP_END), x)
     }
     /// f·(M·D + 4x·G·(1 + e))/D², where G is 1 below zero and e² above.
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
-        let decay = decay_abs(s, x);
-        let e = decay.e;
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        let decay = mid;
         let negative = s.lt(x, s.zero());
-        let (m, d) = mish_parts(s, e, negative);
+        let MishParts { e, m, d } = mish_parts(s, decay, negative);
         let x4 = s.mul(s.splat(4.0), cut(s, x, EXP_END));
         let g = dd::select(s, negative, exactly(s, s.splat(1.0)), square(s, e));
         let bump = mul(s, mul_f(s, x4, g), fast_add(s, s.splat(1.0), e));
         let q = dd::div(s, dd::add(s, mul(s, m, d), bump), square(s, d));
-        let (factor, n) = vecmath::sigmoid_numerator(s, decay, negative);
-        s.ldexp(dd::round(s, mul(s, q, factor)), n)
+        let (factor, up) = vecmath::sigmoid_numerator(s, decay, negative);
+        vecmath::finish(s, dd::round(s, mul(s, q, factor)), up)
     }
 }
 
@@ -202,13 +249,19 @@ pub(crate) struct Sigmoid;
 
 impl Phi for Sigmoid {
     const NS: f64 = 0.4;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = Decay<S::F>;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
-        vecmath::sigmoid(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
+        decay_abs(s, x)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
-        vecmath::sigmoid_derivative(s, x)
+    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        vecmath::sigmoid_from(s, x, mid)
+    }
+    #[inline(always)]
+    fn derivative_from<S: Simd>(self, s: S, _: S::F, mid: Decay<S::F>) -> S::F {
+        vecmath::sigmoid_derivative_from(s, mid)
     }
 }
 
@@ -224,13 +277,19 @@ pub(crate) struct Tanh;
 
 impl Phi for Tanh {
     const NS: f64 = 0.4;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = vecmath::Fall<S::F>;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
-        vecmath::tanh(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> vecmath::Fall<S::F> {
+        vecmath::tanh_fall(s, x)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
-        vecmath::sech2(s, x)
+    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: vecmath::Fall<S::F>) -> S::F {
+        vecmath::tanh_from(s, x, mid)
+    }
+    #[inline(always)]
+    fn derivative_from<S: Simd>(self, s: S, _: S::F, mid: vecmath::Fall<S::F>) -> S::F {
+        vecmath::sech2_from(s, mid)
     }
 }
 
@@ -248,13 +307,19 @@ pub(crate) struct Softplus;
 
 impl Phi for Softplus {
     const NS: f64 = 0.5;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = Decay<S::F>;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
-        vecmath::softplus(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
+        decay_abs(s, x)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
-        vecmath::sigmoid(s, x)
+    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        vecmath::softplus_from(s, x, mid)
+    }
+    #[inline(always)]
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        vecmath::sigmoid_from(s, x, mid)
     }
 }
 
@@ -271,13 +336,19 @@ pub(crate) struct LogSigmoid;
 
 impl Phi for LogSigmoid {
     const NS: f64 = 0.5;
+    const STAGED: bool = true;
+    type Mid<S: Simd> = Decay<S::F>;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
-        s.neg(vecmath::softplus(s, s.neg(x)))
+    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
+        decay_abs(s, x)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
-        vecmath::sigmoid(s, s.neg(x))
+    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        s.neg(vecmath::softplus_from(s, s.neg(x), mid))
+    }
+    #[inline(always)]
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+        vecmath::sigmoid_from(s, s.neg(x), mid)
     }
 }
 
@@ -303,14 +374,18 @@ pub(crate) struct Elu {
 
 impl Phi for Elu {
     const NS: f64 = 0.4;
+    const STAGED: bool = false;
+    type Mid<S: Simd> = ();
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn start<S: Simd>(self, _: S, _: S::F) {}
+    #[inline(always)]
+    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
         let alpha = s.splat(self.alpha);
         let m = expm1_below(s, exactly(s, x));
         s.select(s.lt(x, s.zero()), s.fma(alpha, m.hi, s.mul(alpha, m.lo)), x)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
         let alpha = s.splat(self.alpha);
         // α may be large: the exponential goes on below the subnormal numbers, and is applied in two halves.
         let low = s.splat(-174.0);
@@ -336,8 +411,12 @@ pub(crate) struct Selu;
 
 impl Phi for Selu {
     const NS: f64 = 0.4;
+    const STAGED: bool = false;
+    type Mid<S: Simd> = ();
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn start<S: Simd>(self, _: S, _: S::F) {}
+    #[inline(always)]
+    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
         let (scale, below) = (constant(s, SELU_SCALE), constant(s, SELU_SCALE_ALPHA));
         let m = expm1_below(s, exactly(s, x));
         let negative = s.fma(m.hi, below.hi, s.fma(m.hi, below.lo, s.mul(m.lo, below.hi)));
@@ -347,7 +426,7 @@ impl Phi for Selu {
         s.select(s.eq(x, s.zero()), x, y)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
         let (n, p) = exp_parts(s, exactly(s, s.min(s.zero(), s.max(s.splat(-EXP_END), x))));
         let y = s.ldexp(dd::round(s, mul(s, p, constant(s, SELU_SCALE_ALPHA))), n);
         s.select(s.gt(x, s.zero()), s.splat(SELU_SCALE[0]), y)
@@ -383,8 +462,12 @@ impl Celu {
 
 impl Phi for Celu {
     const NS: f64 = 0.5;
+    const STAGED: bool = false;
+    type Mid<S: Simd> = ();
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn start<S: Simd>(self, _: S, _: S::F) {}
+    #[inline(always)]
+    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
         let alpha = s.splat(self.alpha);
         let ratio = self.ratio(s, x);
         let m = expm1_below(s, ratio);
@@ -393,7 +476,7 @@ impl Phi for Celu {
         s.select(s.lt(ratio.hi, end), s.fma(alpha, m.hi, s.mul(alpha, m.lo)), x)
     }
     #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
         let (n, p) = exp_parts(s, self.ratio(s, x));
         s.select(s.gt(x, s.zero()), s.splat(1.0), s.ldexp(dd::round(s, p), n))
     }

@@ -4,7 +4,8 @@ use super::context::ek_context;
 use super::status::{ek_status, guard};
 use super::tensor::{In, Out, check};
 use super::{choice, context_of};
-use crate::activation::*;
+use crate::activation::{self, Activation};
+use crate::element::Storage;
 use crate::error::Error;
 
 /// An activation function phi: one of EK_ACTIVATION_. Where a formula has p, it is act_param: the slope of LEAKY_RELU,
@@ -84,22 +85,8 @@ pub unsafe extern "C" fn ek_activation_forward_f32(
     z: *const f32,
     y: *mut f32,
 ) -> ek_status {
-    let f = "activation_forward_f32";
-    guard(f, || {
-        // SAFETY: the caller's promise.
-        let ctx = unsafe { context_of(ctx) }?;
-        let act = choice(f, "act", act, Activation::from_i32)?;
-        let z = In::new("z", z, &[n]);
-        let y = Out::new("y", y, &[n]).may_be(&["z"]);
-        check(f, &[&z, &y])?;
-        if y.is(&z) {
-            // SAFETY: checked above; the size is the caller's promise.
-            return activation_forward_in_place_f32(ctx, act, act_param, unsafe { y.slice() });
-        }
-        // SAFETY: checked above; the size is the caller's promise.
-        let (z, y) = unsafe { (z.slice(), y.slice()) };
-        activation_forward_f32(ctx, act, act_param, z, y)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { one_input("activation_forward_f32", ctx, false, act, act_param, n, z, y) }
 }
 
 /// d = phi'(z), element by element. z, d [n]. Within 1 unit in the last place also where phi saturates, or within 2^-25
@@ -118,22 +105,8 @@ pub unsafe extern "C" fn ek_activation_derivative_f32(
     z: *const f32,
     d: *mut f32,
 ) -> ek_status {
-    let f = "activation_derivative_f32";
-    guard(f, || {
-        // SAFETY: the caller's promise.
-        let ctx = unsafe { context_of(ctx) }?;
-        let act = choice(f, "act", act, Activation::from_i32)?;
-        let z = In::new("z", z, &[n]);
-        let d = Out::new("d", d, &[n]).may_be(&["z"]);
-        check(f, &[&z, &d])?;
-        if d.is(&z) {
-            // SAFETY: checked above; the size is the caller's promise.
-            return activation_derivative_in_place_f32(ctx, act, act_param, unsafe { d.slice() });
-        }
-        // SAFETY: checked above; the size is the caller's promise.
-        let (z, d) = unsafe { (z.slice(), d.slice()) };
-        activation_derivative_f32(ctx, act, act_param, z, d)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { one_input("activation_derivative_f32", ctx, true, act, act_param, n, z, d) }
 }
 
 /// dz = dy * phi'(z), element by element. z, dy, dz [n].
@@ -152,32 +125,8 @@ pub unsafe extern "C" fn ek_activation_backward_f32(
     dy: *const f32,
     dz: *mut f32,
 ) -> ek_status {
-    let f = "activation_backward_f32";
-    guard(f, || {
-        // SAFETY: the caller's promise.
-        let ctx = unsafe { context_of(ctx) }?;
-        let act = choice(f, "act", act, Activation::from_i32)?;
-        let z = In::new("z", z, &[n]);
-        let dy = In::new("dy", dy, &[n]);
-        let dz = Out::new("dz", dz, &[n]).may_be(&["z", "dy"]);
-        check(f, &[&z, &dy, &dz])?;
-        if dz.is(&dy) && dz.is(&z) {
-            return Err(Error::overlap(f, "dz overlaps z and dy; it may be one of them"));
-        }
-        if dz.is(&dy) {
-            // SAFETY: checked above; the size is the caller's promise.
-            let (z, dy) = unsafe { (z.slice(), dz.slice()) };
-            return activation_backward_in_place_f32(ctx, act, act_param, z, dy);
-        }
-        if dz.is(&z) {
-            // SAFETY: checked above; the size is the caller's promise.
-            let (z, dy) = unsafe { (dz.slice(), dy.slice()) };
-            return activation_backward_over_z_f32(ctx, act, act_param, z, dy);
-        }
-        // SAFETY: checked above; the size is the caller's promise.
-        let (z, dy, dz) = unsafe { (z.slice(), dy.slice(), dz.slice()) };
-        activation_backward_f32(ctx, act, act_param, z, dy, dz)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { backward("activation_backward_f32", ctx, act, act_param, n, z, dy, dz) }
 }
 
 /// dz = dy * phi'(z) from y = phi(z) alone, element by element. y, dy, dz [n].
@@ -201,7 +150,82 @@ pub unsafe extern "C" fn ek_activation_backward_from_output_f32(
     dy: *const f32,
     dz: *mut f32,
 ) -> ek_status {
-    let f = "activation_backward_from_output_f32";
+    // SAFETY: the caller's promise.
+    unsafe { from_output("activation_backward_from_output_f32", ctx, act, act_param, n, y, dy, dz) }
+}
+
+/// phi or phi' of tensors in any storage.
+///
+/// # Safety
+/// What every C function here asks of its pointers.
+pub(super) unsafe fn one_input<T: Storage>(
+    f: &'static str,
+    ctx: *const ek_context,
+    derivative: bool,
+    act: ek_activation,
+    act_param: f32,
+    n: usize,
+    z: *const T,
+    y: *mut T,
+) -> ek_status {
+    guard(f, || {
+        // SAFETY: the caller's promise.
+        let ctx = unsafe { context_of(ctx) }?;
+        let act = choice(f, "act", act, Activation::from_i32)?;
+        let z = In::new("z", z, &[n]);
+        let y = Out::new(if derivative { "d" } else { "y" }, y, &[n]).may_be(&["z"]);
+        check(f, &[&z, &y])?;
+        // SAFETY: checked above, and there is no slice of z where y is z; the size is the caller's promise.
+        let (z, y) = unsafe { ((!y.is(&z)).then(|| z.slice()), y.slice()) };
+        activation::one_input(f, ctx, derivative, act, act_param, z, y)
+    })
+}
+
+/// dy * phi'(z) of tensors in any storage.
+///
+/// # Safety
+/// What every C function here asks of its pointers.
+pub(super) unsafe fn backward<T: Storage>(
+    f: &'static str,
+    ctx: *const ek_context,
+    act: ek_activation,
+    act_param: f32,
+    n: usize,
+    z: *const T,
+    dy: *const T,
+    dz: *mut T,
+) -> ek_status {
+    guard(f, || {
+        // SAFETY: the caller's promise.
+        let ctx = unsafe { context_of(ctx) }?;
+        let act = choice(f, "act", act, Activation::from_i32)?;
+        let z = In::new("z", z, &[n]);
+        let dy = In::new("dy", dy, &[n]);
+        let dz = Out::new("dz", dz, &[n]).may_be(&["z", "dy"]);
+        check(f, &[&z, &dy, &dz])?;
+        if dz.is(&dy) && dz.is(&z) {
+            return Err(Error::overlap(f, "dz overlaps z and dy; it may be one of them"));
+        }
+        // SAFETY: checked above, and there is no slice of an input that dz is; the size is the caller's promise.
+        let (z, dy, dz) = unsafe { ((!dz.is(&z)).then(|| z.slice()), (!dz.is(&dy)).then(|| dy.slice()), dz.slice()) };
+        activation::backward(f, ctx, act, act_param, z, dy, dz)
+    })
+}
+
+/// dy * phi' from y of tensors in any storage.
+///
+/// # Safety
+/// What every C function here asks of its pointers.
+pub(super) unsafe fn from_output<T: Storage>(
+    f: &'static str,
+    ctx: *const ek_context,
+    act: ek_activation,
+    act_param: f32,
+    n: usize,
+    y: *const T,
+    dy: *const T,
+    dz: *mut T,
+) -> ek_status {
     guard(f, || {
         // SAFETY: the caller's promise.
         let ctx = unsafe { context_of(ctx) }?;
@@ -210,13 +234,8 @@ pub unsafe extern "C" fn ek_activation_backward_from_output_f32(
         let dy = In::new("dy", dy, &[n]);
         let dz = Out::new("dz", dz, &[n]).may_be(&["dy"]);
         check(f, &[&y, &dy, &dz])?;
-        if dz.is(&dy) {
-            // SAFETY: checked above; the size is the caller's promise.
-            let (y, dy) = unsafe { (y.slice(), dz.slice()) };
-            return activation_backward_from_output_in_place_f32(ctx, act, act_param, y, dy);
-        }
-        // SAFETY: checked above; the size is the caller's promise.
-        let (y, dy, dz) = unsafe { (y.slice(), dy.slice(), dz.slice()) };
-        activation_backward_from_output_f32(ctx, act, act_param, y, dy, dz)
+        // SAFETY: checked above, and there is no slice of dy where dz is dy; the size is the caller's promise.
+        let (y, dy, dz) = unsafe { (y.slice(), (!dz.is(&dy)).then(|| dy.slice()), dz.slice()) };
+        activation::from_output(f, ctx, act, act_param, y, dy, dz)
     })
 }

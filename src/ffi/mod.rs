@@ -13,6 +13,7 @@ mod record;
 mod tensor;
 
 pub mod activation;
+pub mod activation_half;
 pub mod context;
 pub mod element;
 pub mod init;
@@ -21,7 +22,9 @@ pub mod loss;
 pub mod matmul;
 pub mod monitor;
 pub mod optim;
+pub mod residual;
 pub mod softmax;
+pub mod softmax_half;
 pub mod status;
 pub mod version;
 

@@ -4,7 +4,8 @@ use super::context::ek_context;
 use super::context_of;
 use super::status::{ek_status, guard};
 use super::tensor::{In, Out, check};
-use crate::softmax::{log_softmax_backward_f32, log_softmax_forward_f32, softmax_backward_f32, softmax_forward_f32};
+use crate::element::Storage;
+use crate::softmax;
 
 /// y = exp(x - max) / sum exp(x - max) along each row. x, y [rows, cols].
 ///
@@ -22,17 +23,8 @@ pub unsafe extern "C" fn ek_softmax_forward_f32(
     x: *const f32,
     y: *mut f32,
 ) -> ek_status {
-    let f = "softmax_forward_f32";
-    guard(f, || {
-        // SAFETY: the caller's promise.
-        let ctx = unsafe { context_of(ctx) }?;
-        let x = In::new("x", x, &[rows, cols]);
-        let y = Out::new("y", y, &[rows, cols]);
-        check(f, &[&x, &y])?;
-        // SAFETY: checked above; sizes are the caller's promise.
-        let (x, y) = unsafe { (x.slice(), y.slice()) };
-        softmax_forward_f32(ctx, rows, cols, x, y)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { forward("softmax_forward_f32", false, ctx, rows, cols, x, y) }
 }
 
 /// y = x - max - log(sum exp(x - max)) along each row. x, y [rows, cols].
@@ -52,17 +44,8 @@ pub unsafe extern "C" fn ek_log_softmax_forward_f32(
     x: *const f32,
     y: *mut f32,
 ) -> ek_status {
-    let f = "log_softmax_forward_f32";
-    guard(f, || {
-        // SAFETY: the caller's promise.
-        let ctx = unsafe { context_of(ctx) }?;
-        let x = In::new("x", x, &[rows, cols]);
-        let y = Out::new("y", y, &[rows, cols]);
-        check(f, &[&x, &y])?;
-        // SAFETY: checked above; sizes are the caller's promise.
-        let (x, y) = unsafe { (x.slice(), y.slice()) };
-        log_softmax_forward_f32(ctx, rows, cols, x, y)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { forward("log_softmax_forward_f32", true, ctx, rows, cols, x, y) }
 }
 
 /// dx = y * (dy - sum y*dy) along each row. y (the forward result), dy, dx [rows, cols].
@@ -82,18 +65,8 @@ pub unsafe extern "C" fn ek_softmax_backward_f32(
     dy: *const f32,
     dx: *mut f32,
 ) -> ek_status {
-    let f = "softmax_backward_f32";
-    guard(f, || {
-        // SAFETY: the caller's promise.
-        let ctx = unsafe { context_of(ctx) }?;
-        let y = In::new("y", y, &[rows, cols]);
-        let dy = In::new("dy", dy, &[rows, cols]);
-        let dx = Out::new("dx", dx, &[rows, cols]);
-        check(f, &[&y, &dy, &dx])?;
-        // SAFETY: checked above; sizes are the caller's promise.
-        let (y, dy, dx) = unsafe { (y.slice(), dy.slice(), dx.slice()) };
-        softmax_backward_f32(ctx, rows, cols, y, dy, dx)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { backward("softmax_backward_f32", false, ctx, rows, cols, y, dy, dx) }
 }
 
 /// dx = dy - exp(y) * sum dy along each row. y (the forward result), dy, dx [rows, cols].
@@ -111,7 +84,49 @@ pub unsafe extern "C" fn ek_log_softmax_backward_f32(
     dy: *const f32,
     dx: *mut f32,
 ) -> ek_status {
-    let f = "log_softmax_backward_f32";
+    // SAFETY: the caller's promise.
+    unsafe { backward("log_softmax_backward_f32", true, ctx, rows, cols, y, dy, dx) }
+}
+
+/// Softmax, or its logarithm, of tensors in any storage.
+///
+/// # Safety
+/// What every C function here asks of its pointers.
+pub(super) unsafe fn forward<T: Storage>(
+    f: &'static str,
+    log: bool,
+    ctx: *const ek_context,
+    rows: usize,
+    cols: usize,
+    x: *const T,
+    y: *mut T,
+) -> ek_status {
+    guard(f, || {
+        // SAFETY: the caller's promise.
+        let ctx = unsafe { context_of(ctx) }?;
+        let x = In::new("x", x, &[rows, cols]);
+        let y = Out::new("y", y, &[rows, cols]);
+        check(f, &[&x, &y])?;
+        // SAFETY: checked above; sizes are the caller's promise.
+        let (x, y) = unsafe { (x.slice(), y.slice()) };
+        softmax::forward(f, ctx, log, rows, cols, x, y)
+    })
+}
+
+/// The gradient of softmax, or of its logarithm, of tensors in any storage.
+///
+/// # Safety
+/// What every C function here asks of its pointers.
+pub(super) unsafe fn backward<T: Storage>(
+    f: &'static str,
+    log: bool,
+    ctx: *const ek_context,
+    rows: usize,
+    cols: usize,
+    y: *const T,
+    dy: *const T,
+    dx: *mut T,
+) -> ek_status {
     guard(f, || {
         // SAFETY: the caller's promise.
         let ctx = unsafe { context_of(ctx) }?;
@@ -121,6 +136,6 @@ pub unsafe extern "C" fn ek_log_softmax_backward_f32(
         check(f, &[&y, &dy, &dx])?;
         // SAFETY: checked above; sizes are the caller's promise.
         let (y, dy, dx) = unsafe { (y.slice(), dy.slice(), dx.slice()) };
-        log_softmax_backward_f32(ctx, rows, cols, y, dy, dx)
+        softmax::backward(f, ctx, log, rows, cols, y, dy, dx)
     })
 }

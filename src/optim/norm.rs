@@ -105,7 +105,7 @@ pub(crate) fn clip_by_norm(ctx: &Context, max_norm: f32, grads: TensorListMut<'_
 /// `InvalidArgument` unless `limit` > 0.
 pub fn clip_by_value_f32(ctx: &Context, limit: f32, g: &mut [f32]) -> Result {
     super::check_positive("clip_by_value_f32", "limit", limit)?;
-    map1(ctx, SCALE_NS, None, g, Clamp { limit });
+    map1::<f32>(ctx, SCALE_NS, None, g, Clamp { limit });
     Ok(())
 }
 
@@ -115,8 +115,12 @@ struct Clamp {
 }
 
 impl Map1 for Clamp {
+    const STAGED: bool = false;
+    type Mid<S: Simd> = ();
     #[inline(always)]
-    fn call<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn start<S: Simd>(self, _: S, _: S::F) {}
+    #[inline(always)]
+    fn finish<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
         clamp(s, x, self.limit)
     }
 }

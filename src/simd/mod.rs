@@ -152,6 +152,28 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn prefetch(self, p: *const f32);
     /// The same, into the second-level cache.
     fn prefetch_far(self, p: *const f32);
+    /// Stores 16 floats past the caches, where there is an instruction for it. Other threads see them after
+    /// [`Simd::fence`].
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 floats and aligned to 64 bytes.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, v: Self::F) {
+        // SAFETY: the caller's contract.
+        unsafe { self.store(p, v) }
+    }
+    /// [`Simd::stream`] of 16 half-wide words.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 words and aligned to 32 bytes.
+    #[inline(always)]
+    unsafe fn stream_w(self, p: *mut u16, v: Self::W) {
+        // SAFETY: the caller's contract.
+        unsafe { self.store_w(p, v) }
+    }
+    /// Ends a run of [`Simd::stream`].
+    #[inline(always)]
+    fn fence(self) {}
 
     fn from_array(self, a: [f32; 16]) -> Self::F;
     fn to_array(self, v: Self::F) -> [f32; 16];

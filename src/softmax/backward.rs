@@ -1,8 +1,9 @@
 //! The gradients of softmax and log-softmax, row by row.
 
-use super::check;
 use super::rows::{CHUNK, max};
+use super::{check, stored};
 use crate::context::Context;
+use crate::element::Storage;
 use crate::error::Result;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
@@ -19,10 +20,7 @@ use crate::vecmath;
 /// # Errors
 /// `InvalidSize`.
 pub fn softmax_backward_f32(ctx: &Context, rows: usize, cols: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) -> Result {
-    const FUNCTION: &str = "softmax_backward_f32";
-    check(FUNCTION, rows, cols, &[("y", y), ("dy", dy), ("dx", dx)])?;
-    run(ctx, 0.3, cols, y, dy, dx, &Plain);
-    Ok(())
+    backward("softmax_backward_f32", ctx, false, rows, cols, y, dy, dx)
 }
 
 /// Log-softmax gradient along rows: dx = dy − exp(y)·Σ dy (whitepaper §3).
@@ -43,10 +41,38 @@ pub fn log_softmax_backward_f32(
     dy: &[f32],
     dx: &mut [f32],
 ) -> Result {
-    const FUNCTION: &str = "log_softmax_backward_f32";
-    check(FUNCTION, rows, cols, &[("y", y), ("dy", dy), ("dx", dx)])?;
-    run(ctx, 0.5, cols, y, dy, dx, &Log);
-    Ok(())
+    backward("log_softmax_backward_f32", ctx, true, rows, cols, y, dy, dx)
+}
+
+/// The gradient of softmax, or of its logarithm, in any storage.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn backward<T: Storage>(
+    function: &'static str,
+    ctx: &Context,
+    log: bool,
+    rows: usize,
+    cols: usize,
+    y: &[T],
+    dy: &[T],
+    dx: &mut [T],
+) -> Result {
+    check(function, rows, cols, &[("y", y), ("dy", dy), ("dx", dx)])?;
+    let ns = if log { 0.5 } else { 0.3 };
+    if let (Some(y), Some(dy), Some(dx)) = (T::as_f32(y), T::as_f32(dy), T::as_f32_mut(dx)) {
+        if log {
+            run(ctx, ns, cols, y, dy, dx, &Log);
+        } else {
+            run(ctx, ns, cols, y, dy, dx, &Plain);
+        }
+        return Ok(());
+    }
+    stored::rows(function, ctx, ns, cols, [y, dy], dx, &|ctx, [y, dy], dx| {
+        if log {
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log });
+        } else {
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain });
+        }
+    })
 }
 
 /// The gradient of one row.
@@ -103,16 +129,18 @@ impl<R: Row> Kernel for Rows<'_, R> {
 unsafe fn position<S: Simd>(s: S, y: *const f32, n: usize, top: f32) -> usize {
     let t = s.splat(top);
     let mut i = 0;
-    while i < n {
-        // SAFETY: the load ends at n.
-        let v = unsafe { s.load_up_to(y.add(i), n - i) };
-        let found = s.bits_m(s.and_m(s.eq(v, t), s.first((n - i).min(LANES))));
-        if found != 0 {
-            return i + found.trailing_zeros() as usize;
+    // SAFETY: every load ends at or before n.
+    unsafe {
+        while i + LANES <= n {
+            let found = s.bits_m(s.eq(s.load(y.add(i)), t));
+            if found != 0 {
+                return i + found.trailing_zeros() as usize;
+            }
+            i += LANES;
         }
-        i += LANES;
+        let found = s.bits_m(s.and_m(s.eq(s.load_first(y.add(i), n - i), t), s.first(n - i)));
+        if found != 0 { i + found.trailing_zeros() as usize } else { 0 }
     }
-    0
 }
 
 struct Plain;
@@ -123,27 +151,43 @@ impl Row for Plain {
         // SAFETY: every load and store ends at cols; position is below cols.
         unsafe {
             let c = *dy.add(position(s, y, cols, max(s, y, cols)));
-            // Σ y·(dy − c), exact products and differences in f64: lane i mod 16, folded by halves.
-            let cd = s.splat_d(c as f64);
+            // Σ y·(dy − c): lane i mod 16, in f32 over up to four vectors, these in f64; folded by halves.
+            let cv = s.splat(c);
             let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
             let mut i = 0;
-            while i < cols {
-                let inside = s.first((cols - i).min(LANES));
-                // Past the end y is zero and dy is c, so nothing is added.
-                let (y_low, y_high) = s.widen(s.load_up_to(y.add(i), cols - i));
-                let d = s.select(inside, s.load_up_to(dy.add(i), cols - i), s.splat(c));
-                let (d_low, d_high) = s.widen(d);
-                low = s.fma_d(y_low, s.sub_d(d_low, cd), low);
-                high = s.fma_d(y_high, s.sub_d(d_high, cd), high);
+            while i + 4 * LANES <= cols {
+                let mut sum = s.mul(s.load(y.add(i)), s.sub(s.load(dy.add(i)), cv));
+                for k in 1..4 {
+                    let at = i + k * LANES;
+                    sum = s.fma(s.load(y.add(at)), s.sub(s.load(dy.add(at)), cv), sum);
+                }
+                let (a, b) = s.widen(sum);
+                (low, high) = (s.add_d(low, a), s.add_d(high, b));
+                i += 4 * LANES;
+            }
+            if i < cols {
+                let mut sum = s.zero();
+                while i < cols {
+                    let n = cols - i;
+                    // Past the end y is zero; dy is 0, and c may be infinite.
+                    let d = s.select(s.first(n.min(LANES)), s.sub(s.load_up_to(dy.add(i), n), cv), s.zero());
+                    sum = s.fma(s.load_up_to(y.add(i), n), d, sum);
+                    i += LANES;
+                }
+                let (a, b) = s.widen(sum);
+                (low, high) = (s.add_d(low, a), s.add_d(high, b));
+            }
+            let sum = s.splat(s.sum_dd(low, high) as f32);
+            let mut i = 0;
+            while i + LANES <= cols {
+                let d = s.sub(s.load(dy.add(i)), cv);
+                s.store(dx.add(i), s.mul(s.load(y.add(i)), s.sub(d, sum)));
                 i += LANES;
             }
-            let (cv, sum) = (s.splat(c), s.splat(s.sum_dd(low, high) as f32));
-            let mut i = 0;
-            while i < cols {
-                let d = s.sub(s.load_up_to(dy.add(i), cols - i), cv);
-                let v = s.mul(s.load_up_to(y.add(i), cols - i), s.sub(d, sum));
-                s.store_up_to(dx.add(i), v, cols - i);
-                i += LANES;
+            if i < cols {
+                let n = cols - i;
+                let d = s.sub(s.load_first(dy.add(i), n), cv);
+                s.store_first(dx.add(i), s.mul(s.load_first(y.add(i), n), s.sub(d, sum)), n);
             }
         }
     }

@@ -5,10 +5,14 @@
 
 mod backward;
 pub(crate) mod rows;
+mod stored;
 
+pub(crate) use backward::backward;
 pub use backward::{log_softmax_backward_f32, softmax_backward_f32};
+pub use stored::*;
 
 use crate::context::Context;
+use crate::element::Storage;
 use crate::error::{Result, check_len, product};
 use crate::simd::{LANES, Simd};
 use rows::{Pass, Stats};
@@ -35,9 +39,7 @@ const FORWARD_NS: f64 = 0.4;
 /// # Ok::<(), evenkeel::Error>(())
 /// ```
 pub fn softmax_forward_f32(ctx: &Context, rows: usize, cols: usize, x: &[f32], y: &mut [f32]) -> Result {
-    const FUNCTION: &str = "softmax_forward_f32";
-    check(FUNCTION, rows, cols, &[("x", x), ("y", y)])?;
-    rows::run(FUNCTION, ctx, FORWARD_NS, [rows, cols], Some(x), Some(y), &Softmax).map(|_| ())
+    forward("softmax_forward_f32", ctx, false, rows, cols, x, y)
 }
 
 /// Log-softmax along rows: y = x − max − ln Σ exp(x − max) (whitepaper §22).
@@ -52,16 +54,44 @@ pub fn softmax_forward_f32(ctx: &Context, rows: usize, cols: usize, x: &[f32], y
 /// # Errors
 /// `InvalidSize`, `OutOfMemory`.
 pub fn log_softmax_forward_f32(ctx: &Context, rows: usize, cols: usize, x: &[f32], y: &mut [f32]) -> Result {
-    const FUNCTION: &str = "log_softmax_forward_f32";
-    check(FUNCTION, rows, cols, &[("x", x), ("y", y)])?;
-    rows::run(FUNCTION, ctx, FORWARD_NS, [rows, cols], Some(x), Some(y), &LogSoftmax).map(|_| ())
+    forward("log_softmax_forward_f32", ctx, true, rows, cols, x, y)
 }
 
-fn check(function: &'static str, rows: usize, cols: usize, slices: &[(&str, &[f32])]) -> Result {
+fn check<T>(function: &'static str, rows: usize, cols: usize, slices: &[(&str, &[T])]) -> Result {
     for (name, slice) in slices {
         check_len(function, name, slice, product(function, name, &[rows, cols])?)?;
     }
     Ok(())
+}
+
+/// Softmax, or its logarithm, in any storage.
+pub(crate) fn forward<T: Storage>(
+    function: &'static str,
+    ctx: &Context,
+    log: bool,
+    rows: usize,
+    cols: usize,
+    x: &[T],
+    y: &mut [T],
+) -> Result {
+    check(function, rows, cols, &[("x", x), ("y", y)])?;
+    if let (Some(x), Some(y)) = (T::as_f32(x), T::as_f32_mut(y)) {
+        let shape = [rows, cols];
+        return if log {
+            rows::run(function, ctx, FORWARD_NS, shape, Some(x), Some(y), &LogSoftmax)
+        } else {
+            rows::run(function, ctx, FORWARD_NS, shape, Some(x), Some(y), &Softmax)
+        }
+        .map(|_| ());
+    }
+    stored::rows(function, ctx, FORWARD_NS, cols, [x], y, &|ctx, [x], y| {
+        y.copy_from_slice(x);
+        if log {
+            rows::block(ctx, cols, y, &LogSoftmax);
+        } else {
+            rows::block(ctx, cols, y, &Softmax);
+        }
+    })
 }
 
 /// y = exp(x − max) / (1 + S); a row of −Inf alone has S = 0 and only zeros to divide.

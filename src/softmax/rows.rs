@@ -136,30 +136,42 @@ unsafe fn exp_sum<S: Simd, P: Pass>(
     while i < n {
         let end = n.min(i + BLOCK);
         let (mut sum, mut drop) = (s.zero(), s.zero());
-        while i < end {
-            let left = n - i;
-            // SAFETY: loads and stores end at n; each vector is read before it is written.
-            let v = unsafe { s.load_up_to(x.add(i), left) };
-            let inside = s.first(left.min(LANES));
-            let v = s.select(inside, v, low);
-            let mut e = vecmath::exp(s, s.sub(v, m));
+        while i + LANES <= end {
+            // SAFETY: the vector ends at or before n, and is read before it is written.
+            let v = unsafe { s.load(x.add(i)) };
+            let below = s.sub(v, m);
+            let mut e = vecmath::exp_fall(s, below);
             if P::STORE {
                 // SAFETY: as above.
-                unsafe { s.store_up_to(y.add(i), e, left) };
+                unsafe { s.store(y.add(i), e) };
             }
             if P::DROP {
-                drop = s.add(drop, s.select(inside, s.sub(m, v), s.zero()));
+                drop = s.sub(drop, below);
             }
             if pending {
-                let found = s.bits_m(s.eq(v, m));
-                if found != 0 {
-                    pending = false;
-                    let lane = found.trailing_zeros() as usize;
-                    e = s.select(s.and_m(s.first(lane + 1), s.not_m(s.first(lane))), s.zero(), e);
-                }
+                e = without_first(s, s.bits_m(s.eq(v, m)), e, &mut pending);
             }
             sum = s.add(sum, e);
             i += LANES;
+        }
+        if i < end {
+            let inside = s.first(end - i);
+            // SAFETY: masked at n, where a block that is no multiple of 16 ends.
+            let v = unsafe { s.select(inside, s.load_first(x.add(i), end - i), low) };
+            let below = s.sub(v, m);
+            let mut e = vecmath::exp_fall(s, below);
+            if P::STORE {
+                // SAFETY: as above.
+                unsafe { s.store_first(y.add(i), e, end - i) };
+            }
+            if P::DROP {
+                drop = s.sub(drop, s.select(inside, below, s.zero()));
+            }
+            if pending {
+                e = without_first(s, s.bits_m(s.eq(v, m)), e, &mut pending);
+            }
+            sum = s.add(sum, e);
+            i = end;
         }
         let (a, b) = s.widen(sum);
         (sum_low, sum_high) = (s.add_d(sum_low, a), s.add_d(sum_high, b));
@@ -170,6 +182,17 @@ unsafe fn exp_sum<S: Simd, P: Pass>(
     }
     *leave_out = pending;
     (s.sum_dd(sum_low, sum_high), s.sum_dd(drop_low, drop_high))
+}
+
+/// e, zero in the first lane that `found` has a bit for, if any; then nothing is pending.
+#[inline(always)]
+fn without_first<S: Simd>(s: S, found: u32, e: S::F, pending: &mut bool) -> S::F {
+    if found == 0 {
+        return e;
+    }
+    *pending = false;
+    let lane = found.trailing_zeros() as usize;
+    s.select(s.and_m(s.first(lane + 1), s.not_m(s.first(lane))), s.zero(), e)
 }
 
 /// The maximum as the second pass takes it, and whether the row is empty.
@@ -223,6 +246,12 @@ pub(crate) fn run<P: Pass>(
         unsafe { shared.piece(task..task + 1)[0] = total };
     });
     Ok(totals.iter().sum())
+}
+
+/// Runs a pass over whole rows of `cols` logits in place, as one task.
+pub(super) fn block<P: Pass>(ctx: &Context, cols: usize, y: &mut [f32], pass: &P) {
+    let rows = 0..y.len() / cols;
+    ctx.dispatch(Rows { rows, m: &Matrix { x: None, out: Shared::new(y), cols }, pass });
 }
 
 /// The logits and the output of a call.

@@ -1,19 +1,75 @@
 //! exp and expm1, and the forms of them that other functions finish.
 
-use super::dd::{self, Dd, fast_two_sum, horner, two_sum};
+use super::dd::{self, Dd, estrin6, fast_two_sum, horner, two_sum};
 use super::tables::{EXP, LN_2, LOG2_E};
 use crate::simd::Simd;
+
+/// 1.5·2²³ + 127: beside it a float has no fraction, and the low bits of its pattern are an exponent.
+const ROUNDER: f32 = 12_583_039.0;
 
 /// eˣ. Within 1 ULP, subnormal results included.
 #[inline(always)]
 pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     // exp is 0 below the first and infinite above the second; NaN passes.
     let x = s.min(s.splat(89.0), s.max(s.splat(-104.5), x));
-    let n = s.round(s.mul(x, s.splat(LOG2_E)));
+    let biased = s.fma(x, s.splat(LOG2_E), s.splat(ROUNDER));
+    let n = s.sub(biased, s.splat(ROUNDER));
     let r = s.fnma(n, s.splat(LN_2[1]), s.fnma(n, s.splat(LN_2[0]), x));
-    let q = horner(s, &EXP, r);
-    let p = s.add(s.fma(s.mul(r, r), q, r), s.splat(1.0));
+    let r2 = s.mul(r, r);
+    let q = estrin6(s, &EXP, r, r2);
+    let p = s.add(s.fma(r2, q, r), s.splat(1.0));
     s.ldexp(p, n)
+}
+
+/// Bits of 1.5·2²³ + 127 + 64.
+const DECAY_ROUNDER: f32 = 12_583_103.0;
+/// 2⁶⁴.
+pub const UP: f32 = 18_446_744_073_709_551_616.0;
+/// 2⁻⁶⁴.
+pub const DOWN: f32 = 1.0 / UP;
+
+/// eˣ for −120 ≤ x ≤ 0 as 2ⁿ·(1 + t): 2ⁿ⁺⁶⁴, r, r², and q where t = r + r²·q.
+#[derive(Clone, Copy)]
+pub struct Fall<F> {
+    pub up: F,
+    pub r: F,
+    pub r2: F,
+    pub q: F,
+}
+
+/// The bits of [`exp`] for x ≤ 0, by fewer operations; NaN passes.
+#[inline(always)]
+pub fn exp_fall<S: Simd>(s: S, x: S::F) -> S::F {
+    // Zero from −104 on.
+    let f = fall(s, s.max(s.splat(-110.0), x));
+    let p = s.add(s.fma(f.r2, f.q, f.r), s.splat(1.0));
+    s.mul(s.mul(p, f.up), s.splat(DOWN))
+}
+
+/// The domain is that of [`Fall`].
+#[inline(always)]
+pub fn fall<S: Simd>(s: S, x: S::F) -> Fall<S::F> {
+    let (up, n, high) = step(s, x);
+    let r = s.fnma(n, s.splat(LN_2[1]), high);
+    let r2 = s.mul(r, r);
+    Fall { up, r, r2, q: estrin6(s, &EXP, r, r2) }
+}
+
+/// 2ⁿ⁺⁶⁴, n, and x less the upper part of n·ln 2, exactly.
+#[inline(always)]
+fn step<S: Simd>(s: S, x: S::F) -> (S::F, S::F, S::F) {
+    let biased = s.fma(x, s.splat(LOG2_E), s.splat(DECAY_ROUNDER));
+    let n = s.sub(biased, s.splat(DECAY_ROUNDER));
+    (s.from_bits(s.shl_i::<23>(s.bits(biased))), n, s.fnma(n, s.splat(LN_2[0]), x))
+}
+
+/// exp(x.hi + x.lo) in the domain of [`Fall`]: 2ⁿ⁺⁶⁴ and t in two parts.
+#[inline(always)]
+pub fn fall_dd<S: Simd>(s: S, x: Dd<S::F>) -> (S::F, Dd<S::F>) {
+    let (up, n, high) = step(s, x.hi);
+    let r = fast_two_sum(s, high, s.fnma(n, s.splat(LN_2[1]), x.lo));
+    let r2 = s.mul(r.hi, r.hi);
+    (up, fast_two_sum(s, r.hi, s.fma(r2, estrin6(s, &EXP, r.hi, r2), r.lo)))
 }
 
 /// The reduced argument: x = n·ln 2 + r + lo, and exp(r + lo) − 1 − r.

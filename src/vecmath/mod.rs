@@ -13,9 +13,11 @@ mod logistic;
 mod normal;
 pub(crate) mod tables;
 
-pub use exp::{Reduced, exp, exp_parts, exp2_held, expm1, expm1_parts, reduce};
+pub use exp::{DOWN, Fall, Reduced, UP, exp, exp_fall, exp_parts, exp2_held, expm1, expm1_parts, fall, reduce};
 pub use log::{log, log1p};
 pub use logistic::{
-    Decay, EXP_END, decay, decay_abs, sech2, sigmoid, sigmoid_derivative, sigmoid_numerator, softplus, tanh,
+    Decay, EXP_END, decay, decay_abs, decay_dd, finish, one_plus, power, sech2, sech2_from, sigmoid,
+    sigmoid_derivative, sigmoid_derivative_from, sigmoid_from, sigmoid_numerator, softplus, softplus_from, tanh,
+    tanh_fall, tanh_from,
 };
-pub use normal::{erf, erfc, mills};
+pub use normal::{erf, erfc, mills, mills_light};

@@ -2,8 +2,9 @@
 //!
 //! One test in a binary of its own, so that no other thread allocates meanwhile.
 
-use evenkeel::activation::{Activation, activation_backward_f32, activation_forward_f32};
-use evenkeel::element::bf16;
+use evenkeel::activation::{
+    Activation, activation_backward_bf16, activation_backward_f32, activation_forward_bf16, activation_forward_f32,
+};
 use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
@@ -11,8 +12,11 @@ use evenkeel::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f32};
 use evenkeel::optim::{
     AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
 };
-use evenkeel::softmax::{log_softmax_forward_f32, softmax_backward_f32, softmax_forward_f32};
-use evenkeel::{Context, Isa};
+use evenkeel::residual::{residual_add_bf16, residual_add_f32};
+use evenkeel::softmax::{
+    log_softmax_forward_f32, softmax_backward_bf16, softmax_backward_f32, softmax_forward_bf16, softmax_forward_f32,
+};
+use evenkeel::{Context, Isa, bf16};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -122,6 +126,18 @@ fn rows(ctx: &Context, check: Check<'_>) {
         check("activation_backward_f32", &mut || {
             activation_backward_f32(ctx, Activation::Mish, 0.0, &x, &y, &mut dx).unwrap();
         });
+        let (h, mut h2, mut h3) =
+            (vec![bf16::from_f32(0.5); n], vec![bf16::from_f32(0.25); n], vec![bf16::from_f32(0.0); n]);
+        check("activation_forward_bf16", &mut || {
+            activation_forward_bf16(ctx, Activation::Gelu, 0.0, &h, &mut h2).unwrap();
+        });
+        check("activation_backward_bf16", &mut || {
+            activation_backward_bf16(ctx, Activation::Gelu, 0.0, &h, &h2, &mut h3).unwrap();
+        });
+        check("softmax_forward_bf16", &mut || softmax_forward_bf16(ctx, rows, cols, &h, &mut h2).unwrap());
+        check("softmax_backward_bf16", &mut || softmax_backward_bf16(ctx, rows, cols, &h2, &h, &mut h3).unwrap());
+        check("residual_add_bf16", &mut || residual_add_bf16(ctx, 1.0, &h, &h2, &mut h3).unwrap());
+        check("residual_add_f32", &mut || residual_add_f32(ctx, 1.0, &x, &y, &mut dx).unwrap());
         check("softmax_forward_f32", &mut || softmax_forward_f32(ctx, rows, cols, &x, &mut y).unwrap());
         check("softmax_backward_f32", &mut || softmax_backward_f32(ctx, rows, cols, &y, &x, &mut dx).unwrap());
         check("log_softmax_forward_f32", &mut || log_softmax_forward_f32(ctx, rows, cols, &x, &mut dx).unwrap());

@@ -102,6 +102,82 @@ static ek_status log_softmax_backward(const arguments *a)
 {
     return ek_log_softmax_backward_f32(NULL, a->n[0], a->n[1], F(0), F(1), F(2));
 }
+static ek_status activation_forward_bf16(const arguments *a)
+{
+    return ek_activation_forward_bf16(NULL, a->e[0], 1, a->n[0], H(0), H(1));
+}
+static ek_status activation_derivative_bf16(const arguments *a)
+{
+    return ek_activation_derivative_bf16(NULL, a->e[0], 1, a->n[0], H(0), H(1));
+}
+static ek_status activation_backward_bf16(const arguments *a)
+{
+    return ek_activation_backward_bf16(NULL, a->e[0], 1, a->n[0], H(0), H(1), H(2));
+}
+static ek_status activation_backward_from_output_bf16(const arguments *a)
+{
+    return ek_activation_backward_from_output_bf16(NULL, a->e[0], 1, a->n[0], H(0), H(1), H(2));
+}
+static ek_status softmax_forward_bf16(const arguments *a)
+{
+    return ek_softmax_forward_bf16(NULL, a->n[0], a->n[1], H(0), H(1));
+}
+static ek_status softmax_backward_bf16(const arguments *a)
+{
+    return ek_softmax_backward_bf16(NULL, a->n[0], a->n[1], H(0), H(1), H(2));
+}
+static ek_status log_softmax_forward_bf16(const arguments *a)
+{
+    return ek_log_softmax_forward_bf16(NULL, a->n[0], a->n[1], H(0), H(1));
+}
+static ek_status log_softmax_backward_bf16(const arguments *a)
+{
+    return ek_log_softmax_backward_bf16(NULL, a->n[0], a->n[1], H(0), H(1), H(2));
+}
+static ek_status activation_forward_f16(const arguments *a)
+{
+    return ek_activation_forward_f16(NULL, a->e[0], 1, a->n[0], H(0), H(1));
+}
+static ek_status activation_derivative_f16(const arguments *a)
+{
+    return ek_activation_derivative_f16(NULL, a->e[0], 1, a->n[0], H(0), H(1));
+}
+static ek_status activation_backward_f16(const arguments *a)
+{
+    return ek_activation_backward_f16(NULL, a->e[0], 1, a->n[0], H(0), H(1), H(2));
+}
+static ek_status activation_backward_from_output_f16(const arguments *a)
+{
+    return ek_activation_backward_from_output_f16(NULL, a->e[0], 1, a->n[0], H(0), H(1), H(2));
+}
+static ek_status softmax_forward_f16(const arguments *a)
+{
+    return ek_softmax_forward_f16(NULL, a->n[0], a->n[1], H(0), H(1));
+}
+static ek_status softmax_backward_f16(const arguments *a)
+{
+    return ek_softmax_backward_f16(NULL, a->n[0], a->n[1], H(0), H(1), H(2));
+}
+static ek_status log_softmax_forward_f16(const arguments *a)
+{
+    return ek_log_softmax_forward_f16(NULL, a->n[0], a->n[1], H(0), H(1));
+}
+static ek_status log_softmax_backward_f16(const arguments *a)
+{
+    return ek_log_softmax_backward_f16(NULL, a->n[0], a->n[1], H(0), H(1), H(2));
+}
+static ek_status residual_add_f32(const arguments *a)
+{
+    return ek_residual_add_f32(NULL, a->n[0], 0.5f, F(0), F(1), F(2));
+}
+static ek_status residual_add_bf16(const arguments *a)
+{
+    return ek_residual_add_bf16(NULL, a->n[0], 0.5f, H(0), H(1), H(2));
+}
+static ek_status residual_add_f16(const arguments *a)
+{
+    return ek_residual_add_f16(NULL, a->n[0], 0.5f, H(0), H(1), H(2));
+}
 static ek_status cross_entropy(const arguments *a)
 {
     return ek_cross_entropy_f32(NULL, 0, -100, 1, a->n[0], a->n[1], F(0), Q(1), F(2), D(3), F(4));
@@ -168,6 +244,25 @@ static const function functions[] = {
     {"ek_softmax_backward_f32", softmax_backward, 0, 2, {{"y", "if", 0}, {"dy", "if", 0}, {"dx", "of", 0}}},
     {"ek_log_softmax_forward_f32", log_softmax_forward, 0, 2, {{"x", "if", 0}, {"y", "of", 0}}},
     {"ek_log_softmax_backward_f32", log_softmax_backward, 0, 2, {{"y", "if", 0}, {"dy", "if", 0}, {"dx", "of", 0}}},
+    {"ek_activation_forward_bf16", activation_forward_bf16, 1, 1, {{"z", "ih", 0}, {"y", "oh", "z"}}},
+    {"ek_activation_derivative_bf16", activation_derivative_bf16, 1, 1, {{"z", "ih", 0}, {"d", "oh", "z"}}},
+    {"ek_activation_backward_bf16", activation_backward_bf16, 1, 1, {{"z", "ih", 0}, {"dy", "ih", 0}, {"dz", "oh", "z dy"}}},
+    {"ek_activation_backward_from_output_bf16", activation_backward_from_output_bf16, 1, 1, {{"y", "ih", 0}, {"dy", "ih", 0}, {"dz", "oh", "dy"}}},
+    {"ek_softmax_forward_bf16", softmax_forward_bf16, 0, 2, {{"x", "ih", 0}, {"y", "oh", 0}}},
+    {"ek_softmax_backward_bf16", softmax_backward_bf16, 0, 2, {{"y", "ih", 0}, {"dy", "ih", 0}, {"dx", "oh", 0}}},
+    {"ek_log_softmax_forward_bf16", log_softmax_forward_bf16, 0, 2, {{"x", "ih", 0}, {"y", "oh", 0}}},
+    {"ek_log_softmax_backward_bf16", log_softmax_backward_bf16, 0, 2, {{"y", "ih", 0}, {"dy", "ih", 0}, {"dx", "oh", 0}}},
+    {"ek_activation_forward_f16", activation_forward_f16, 1, 1, {{"z", "ih", 0}, {"y", "oh", "z"}}},
+    {"ek_activation_derivative_f16", activation_derivative_f16, 1, 1, {{"z", "ih", 0}, {"d", "oh", "z"}}},
+    {"ek_activation_backward_f16", activation_backward_f16, 1, 1, {{"z", "ih", 0}, {"dy", "ih", 0}, {"dz", "oh", "z dy"}}},
+    {"ek_activation_backward_from_output_f16", activation_backward_from_output_f16, 1, 1, {{"y", "ih", 0}, {"dy", "ih", 0}, {"dz", "oh", "dy"}}},
+    {"ek_softmax_forward_f16", softmax_forward_f16, 0, 2, {{"x", "ih", 0}, {"y", "oh", 0}}},
+    {"ek_softmax_backward_f16", softmax_backward_f16, 0, 2, {{"y", "ih", 0}, {"dy", "ih", 0}, {"dx", "oh", 0}}},
+    {"ek_log_softmax_forward_f16", log_softmax_forward_f16, 0, 2, {{"x", "ih", 0}, {"y", "oh", 0}}},
+    {"ek_log_softmax_backward_f16", log_softmax_backward_f16, 0, 2, {{"y", "ih", 0}, {"dy", "ih", 0}, {"dx", "oh", 0}}},
+    {"ek_residual_add_f32", residual_add_f32, 0, 1, {{"fx", "if", 0}, {"x", "if", 0}, {"y", "of", "fx x"}}},
+    {"ek_residual_add_bf16", residual_add_bf16, 0, 1, {{"fx", "ih", 0}, {"x", "ih", 0}, {"y", "oh", "fx x"}}},
+    {"ek_residual_add_f16", residual_add_f16, 0, 1, {{"fx", "ih", 0}, {"x", "ih", 0}, {"y", "oh", "fx x"}}},
     {"ek_cross_entropy_f32", cross_entropy, 0, 2,
      {{"logits", "if", 0}, {"targets", "iq", 0}, {"losses", "of?", 0}, {"mean_loss", "od1?", 0},
       {"dlogits", "of?", "logits"}}},
@@ -214,6 +309,8 @@ static void good(const function *f, arguments *a)
         unsigned char *const room = (unsigned char *)arena + (size_t)i * ROOM;
         a->p[i] = room;
         for (j = 0; has(p, 'f') && j < ROOM / sizeof(float); j++) ((float *)(void *)room)[j] = 0.5f;
+        /* 0.5 as bf16, 1.75 as f16. */
+        for (j = 0; has(p, 'h') && j < ROOM / sizeof(uint16_t); j++) ((uint16_t *)(void *)room)[j] = 0x3F00;
         for (j = 0; has(p, 'd') && j < ROOM / sizeof(double); j++) ((double *)(void *)room)[j] = 0.5;
         if (has(p, 'q')) memset(room, 0, ROOM);
         if (has(p, 'r') && f->call == tensor_stats) ek_tensor_stats_init((ek_tensor_stats *)(void *)room);
@@ -356,7 +453,7 @@ static void overlaps(const function *f)
                 fails(f, &a, EK_STATUS_OVERLAP, text, "an output on another argument");
             if (has(other, '1')) continue;
             good(f, &a);
-            a.p[i] = a.p[j] + 8;
+            a.p[i] = a.p[j] + (has(other, 'h') ? 4 : 8);
             sprintf(text, "%s overlaps %s", p->name, other->name);
             if (has(other, 'o') && j > i) sprintf(text, "%s overlaps %s", other->name, p->name);
             fails(f, &a, EK_STATUS_OVERLAP, text, "an output that begins inside another argument");
@@ -409,6 +506,20 @@ static void particular(void)
           "ek_activation_backward_from_output_f32", "Gelu");
     FAILS(ek_activation_backward_f32(NULL, EK_ACTIVATION_TANH, 0, 4, y, y, y), EK_STATUS_OVERLAP,
           "ek_activation_backward_f32", "dz overlaps z and dy");
+    {
+        /* The halves are those of the type that the name says. */
+        const ek_bf16 one_bf16[1] = {0x3F80};
+        const ek_f16 one_f16[1] = {0x3C00};
+        uint16_t out[1] = {0};
+        CHECK(ek_residual_add_bf16(NULL, 1, 2, one_bf16, one_bf16, out) == EK_STATUS_OK && out[0] == 0x4040);
+        CHECK(ek_residual_add_f16(NULL, 1, 2, one_f16, one_f16, out) == EK_STATUS_OK && out[0] == 0x4200);
+        CHECK(ek_activation_forward_bf16(NULL, EK_ACTIVATION_TANH, 0, 1, one_bf16, out) == EK_STATUS_OK);
+        CHECK(out[0] == 0x3F43);
+        CHECK(ek_activation_derivative_f16(NULL, EK_ACTIVATION_SIGMOID, 0, 1, one_f16, out) == EK_STATUS_OK);
+        CHECK(out[0] == 0x324B);
+        CHECK(ek_softmax_forward_bf16(NULL, 1, 1, one_bf16, out) == EK_STATUS_OK && out[0] == 0x3F80);
+        CHECK(ek_log_softmax_backward_f16(NULL, 1, 1, one_f16, one_f16, out) == EK_STATUS_OK);
+    }
     FAILS(ek_init_uniform_f32(NULL, 0, 0, 1, -1, 4, y), EK_STATUS_INVALID_ARGUMENT, "ek_init_uniform_f32", "low");
     FAILS(ek_init_normal_f32(NULL, 0, 0, 0, -1, 4, y), EK_STATUS_INVALID_ARGUMENT, "ek_init_normal_f32", "std");
     FAILS(ek_init_xavier_f32(NULL, 0, 0, 0, 1, 0, 0, 4, y), EK_STATUS_INVALID_ARGUMENT, "ek_init_xavier_f32", "fan");

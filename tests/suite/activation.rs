@@ -450,25 +450,48 @@ fn numbers_name_activations() {
     assert_eq!(Activation::from_i32(-1), None);
 }
 
-/// The largest errors over all arguments, printed and held against the bound. `EVENKEEL_STRIDE` thins it out.
+/// The largest errors over all arguments, printed and held against the bound.
+///
+/// `EVENKEEL_STRIDE` thins the arguments out, `EVENKEEL_ONLY` names one activation, as in `Gelu`, and `EVENKEEL_PART`, as
+/// in `3/16`, takes one part of the arguments. Runs on the fastest instruction set; every 64th argument must have the
+/// specification's bits too.
 #[test]
 #[ignore = "exhaustive: all 2^32 arguments of every activation, some minutes each"]
 fn exhaustive() {
     const CHUNK: u32 = 1 << 20;
-    let stride: u32 = std::env::var("EVENKEEL_STRIDE").map_or(1, |s| s.parse().expect("a number"));
+    let var = |name: &str| std::env::var(name).ok();
+    let stride: u32 = var("EVENKEEL_STRIDE").map_or(1, |s| s.parse().expect("a number"));
+    let only = var("EVENKEEL_ONLY");
+    let part = var("EVENKEEL_PART").map(|p| p.split('/').map(|n| n.parse().expect("k/n")).collect::<Vec<u32>>());
+    let (part, parts) = part.map_or((0, 1), |p| (p[0], p[1]));
     let ctx = Context::builder().num_threads(1).build().expect("a context");
+    let spec = specification();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as u32;
-    for (act, p) in cases() {
+    let progress = |text: String| {
+        // Not print!, which the test harness would capture.
+        write!(std::io::stderr(), "{text}").expect("stderr");
+    };
+    for (act, p) in cases().into_iter().filter(|(act, _)| only.as_ref().is_none_or(|o| *o == format!("{act:?}"))) {
         let work = |t: u32| {
             let mut most = [(0.0, 0.0); 2];
-            for chunk in (t..u32::MAX / CHUNK + 1).step_by(threads as usize) {
+            for chunk in (t * parts + part..u32::MAX / CHUNK + 1).step_by((threads * parts) as usize) {
+                if t == 0 {
+                    progress(format!("\r{act:?}({p}) {:3} %", chunk / ((u32::MAX / CHUNK + 1) / 100)));
+                }
                 let bits = |i: u32| chunk * CHUNK + i * stride + chunk % stride;
                 let x: Vec<f32> = (0..CHUNK / stride).map(|i| f32::from_bits(bits(i))).collect();
-                let found = worst(act, p, &x, &run_forward(&ctx, act, p, &x), &run_derivative(&ctx, act, p, &x));
+                let (y, d) = (run_forward(&ctx, act, p, &x), run_derivative(&ctx, act, p, &x));
+                let found = worst(act, p, &x, &y, &d);
                 for (most, found) in most.iter_mut().zip(found) {
                     if found.0 > most.0 {
                         *most = found;
                     }
+                }
+                if ctx.isa().is_fused() {
+                    let few = |v: &[f32]| v.iter().copied().skip(chunk as usize % 64).step_by(64).collect::<Vec<_>>();
+                    let x = few(&x);
+                    assert_same_bits(&format!("{act:?}({p})"), &few(&y), &run_forward(&spec, act, p, &x));
+                    assert_same_bits(&format!("{act:?}'({p})"), &few(&d), &run_derivative(&spec, act, p, &x));
                 }
             }
             most
@@ -480,9 +503,7 @@ fn exhaustive() {
         });
         let most = |i: usize| found.iter().map(|f| f[i]).fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
         let (y, d) = (most(0), most(1));
-        // Not println!, which the test harness would capture.
-        writeln!(std::io::stderr(), "{act:?}({p}): {:.4} ULP at {:e}, derivative {:.4} at {:e}", y.0, y.1, d.0, d.1)
-            .expect("stderr");
+        progress(format!("\r{act:?}({p}): {:.4} ULP at {:e}, derivative {:.4} at {:e}\n", y.0, y.1, d.0, d.1));
         assert!(y.0.max(d.0) <= BOUND, "{act:?}({p})");
     }
 }

@@ -14,4 +14,5 @@ mod optim;
 mod optim_scalar;
 mod simd;
 mod softmax;
+mod stored;
 mod vecmath;

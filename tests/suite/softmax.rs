@@ -178,6 +178,30 @@ fn logits_of_any_size() {
 }
 
 #[test]
+fn rows_of_one_column_and_of_128k() {
+    let mut rng = Rng::new(11);
+    for ctx in contexts() {
+        for x in [0.0, -1e4, 1e4, -3e38] {
+            assert_eq!(forward(softmax_forward_f32, &ctx, [1, 1], &[x]), [1.0]);
+            assert_eq!(forward(log_softmax_forward_f32, &ctx, [1, 1], &[x]), [0.0]);
+        }
+        assert_eq!(backward(softmax_backward_f32, &ctx, [2, 1], &[1.0, 1.0], &[7.0, -1e30]), [0.0, 0.0]);
+        assert_eq!(backward(log_softmax_backward_f32, &ctx, [2, 1], &[0.0, 0.0], &[7.0, -1e30]), [0.0, 0.0]);
+        if quick() {
+            continue;
+        }
+        let cols = 128 << 10;
+        let x = rng.vec(cols, |rng| rng.uniform(-1e4, 1e4));
+        let y = forward(softmax_forward_f32, &ctx, [1, cols], &x);
+        let (want, _) = log_softmax_f64(&x);
+        assert_close("softmax", &y, &want.iter().map(|w| w.exp()).collect::<Vec<_>>(), |j| {
+            (4.0 - want[j].max(-200.0)) * 2f64.powi(-24) * want[j].exp() + 2f64.powi(-149)
+        });
+        assert!((y.iter().map(|&y| y as f64).sum::<f64>() - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
 fn nan_and_infinity_make_their_row_nan_and_no_other() {
     for ctx in contexts() {
         for cols in [2, 20, 17_000] {

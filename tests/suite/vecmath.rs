@@ -91,6 +91,34 @@ fn bell(a: f64) -> f64 {
     e / ((1.0 + e) * (1.0 + e))
 }
 
+/// exp and exp_fall of −|x|.
+struct Falls<'a>(&'a [f32], &'a mut [f32], &'a mut [f32]);
+
+impl Kernel for Falls<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for ((x, y), z) in self.0.chunks(16).zip(self.1.chunks_mut(16)).zip(self.2.chunks_mut(16)) {
+            // SAFETY: all three hold the same number of elements, at most 16.
+            unsafe {
+                let x = s.or(s.load_first(x.as_ptr(), x.len()), s.splat(-0.0));
+                s.store_first(y.as_mut_ptr(), vecmath::exp(s, x), y.len());
+                s.store_first(z.as_mut_ptr(), vecmath::exp_fall(s, x), z.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn exp_fall_is_exp_below_zero() {
+    let x = sample();
+    for isa in isas() {
+        let (mut y, mut z) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+        dispatch(isa, Falls(&x, &mut y, &mut z));
+        assert_same_bits(isa.name(), &z, &y);
+    }
+}
+
 /// Every binade of both signs, subnormals, zeros, infinities and NaN among them.
 fn sample() -> Vec<f32> {
     let stride = if quick() { 65_537 } else { 4_099 };
