@@ -106,7 +106,10 @@ fn heads(ctx: &Context) {
 
 /// A linear layer's three products beside the bare ones.
 fn fused(ctx: &Context, batch: usize, out: usize, input: usize) {
-    let (x, w, dz) = (values(batch * input, 1), values(out * input, 2), values(batch * out, 3));
+    // Weights of a size that keeps z near N(0, 1), as training does.
+    let size = (9.0 / input as f32).sqrt();
+    let w: Vec<f32> = values(out * input, 2).iter().map(|w| w * size).collect();
+    let (x, dz) = (values(batch * input, 1), values(batch * out, 3));
     let (bias, z_prev) = (values(out, 4), values(batch * input, 5));
     let flops = 2.0 * (batch * out * input) as f64;
     let gelu = Activation::Gelu;

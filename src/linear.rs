@@ -122,22 +122,35 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
             // linear_forward_f32).
             unsafe {
                 let bias = self.forward.bias.map(|b| s.load_up_to(b.as_ptr().add(p.col + j), width));
+                let c = p.c.add(j);
+                // What the bias makes of row i, and what φ makes of that; one row's first stage goes beside the second
+                // stage of the row before it, or each would wait for itself.
+                macro_rules! load {
+                    ($i:expr) => {{
+                        let z = s.load_up_to(c.add($i * p.ldc), width);
+                        match bias {
+                            Some(bias) => s.add(z, bias),
+                            None => z,
+                        }
+                    }};
+                }
+                let mut z = load!(0);
+                let mut mid = self.phi.start(s, z);
                 for i in 0..p.rows {
-                    let c = p.c.add(i * p.ldc + j);
-                    let mut z = s.load_up_to(c, width);
-                    if let Some(bias) = bias {
-                        z = s.add(z, bias);
-                    }
+                    let next = load!((i + 1).min(p.rows - 1));
+                    let next_mid = self.phi.start(s, next);
+                    let c = c.add(i * p.ldc);
+                    let out = self.phi.forward_from(s, z, mid);
                     match &self.forward.y {
                         Some(y) => {
                             if bias.is_some() {
                                 s.store_up_to(c, z, width);
                             }
-                            let y = y.as_ptr().add((p.row + i) * p.ldc + p.col + j);
-                            s.store_up_to(y, self.phi.forward(s, z), width);
+                            s.store_up_to(y.as_ptr().add((p.row + i) * p.ldc + p.col + j), out, width);
                         }
-                        None => s.store_up_to(c, self.phi.forward(s, z), width),
+                        None => s.store_up_to(c, out, width),
                     }
+                    (z, mid) = (next, next_mid);
                 }
             }
         }
@@ -238,15 +251,22 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let p = self.piece;
-        for i in 0..p.rows {
-            for j in (0..p.cols).step_by(LANES) {
-                let width = LANES.min(p.cols - j);
-                // SAFETY: the piece lies in dx and is this thread's; z_prev has dx's shape (checked in
-                // linear_backward_input_f32).
-                unsafe {
-                    let c = p.c.add(i * p.ldc + j);
-                    let z = s.load_up_to(self.z.as_ptr().add((p.row + i) * p.ldc + p.col + j), width);
-                    s.store_up_to(c, s.mul(s.load_up_to(c, width), self.phi.derivative(s, z)), width);
+        for j in (0..p.cols).step_by(LANES) {
+            let width = LANES.min(p.cols - j);
+            // SAFETY: the piece lies in dx and is this thread's; z_prev has dx's shape (checked in
+            // linear_backward_input_f32).
+            unsafe {
+                let (c, z_prev) = (p.c.add(j), self.z.as_ptr().add(p.row * p.ldc + p.col + j));
+                // In stages, as in ForwardRows.
+                let mut z = s.load_up_to(z_prev, width);
+                let mut mid = self.phi.start(s, z);
+                for i in 0..p.rows {
+                    let next = s.load_up_to(z_prev.add((i + 1).min(p.rows - 1) * p.ldc), width);
+                    let next_mid = self.phi.start(s, next);
+                    let c = c.add(i * p.ldc);
+                    let slope = self.phi.derivative_from(s, z, mid);
+                    s.store_up_to(c, s.mul(s.load_up_to(c, width), slope), width);
+                    (z, mid) = (next, next_mid);
                 }
             }
         }

@@ -161,10 +161,6 @@ pub(crate) trait Phi: Copy + Send + Sync {
     fn forward_from<S: Simd>(self, s: S, z: S::F, mid: Self::Mid<S>) -> S::F;
     fn derivative_from<S: Simd>(self, s: S, z: S::F, mid: Self::Mid<S>) -> S::F;
     #[inline(always)]
-    fn forward<S: Simd>(self, s: S, z: S::F) -> S::F {
-        self.forward_from(s, z, self.start(s, z))
-    }
-    #[inline(always)]
     fn derivative<S: Simd>(self, s: S, z: S::F) -> S::F {
         self.derivative_from(s, z, self.start(s, z))
     }
