@@ -11,6 +11,18 @@
 //!
 //! A context with [`crate::ContextBuilder::batch_invariant`] uses the ascending order everywhere: a row's bits then
 //! never depend on how many rows stand beside it.
+//!
+//! bf16 and f16 are widened on their way to the tile and then computed as f32; f64 has the same two orders.
+//!
+//! Which path a product takes follows from its shape and strides and changes no bit ([`Args::path`]):
+//!
+//! | path | for |
+//! |---|---|
+//! | `tiny` | dimensions up to 64, B as it is stored: no search for a path |
+//! | `dot` | the dealt order |
+//! | `rank` | k ≤ 4: outer products, C written along its rows |
+//! | `sweep` | m ≤ 4, B as it is stored: its rows pass once, sums wait in cache |
+//! | `block` | all else: tiles over operands that are read in place or packed, as `driver` plans |
 
 mod block;
 mod blocking;
