@@ -272,7 +272,7 @@ impl Grid {
         let cut_cols = |pieces: usize| n.div_ceil(pieces).next_multiple_of(nr).max(2 * nr).min(n.next_multiple_of(nr));
         if once {
             let cols = cut_cols(wanted);
-            Grid { m, rows: cut_rows(wanted.div_ceil(n.div_ceil(cols))), cols }
+            Grid { m, rows: cut_rows(workers.div_ceil(n.div_ceil(cols))), cols }
         } else {
             let rows = cut_rows(wanted);
             Grid { m, rows, cols: cut_cols(wanted.div_ceil(m.div_ceil(rows))) }

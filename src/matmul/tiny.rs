@@ -15,7 +15,7 @@ use std::mem::MaybeUninit;
 /// Largest dimension.
 const MOST: usize = 64;
 
-/// A product whose B is read in place, row by row. Fields as those of `Tiles`.
+/// A product whose A is read in place, and B too if its rows are contiguous. Fields as those of `Tiles`.
 pub(super) struct Tiny<T> {
     m: usize,
     n: usize,
@@ -25,6 +25,7 @@ pub(super) struct Tiny<T> {
     a_col: usize,
     b: *const T,
     b_row: usize,
+    b_col: usize,
     c: *mut T,
     c_row: usize,
     alpha: T,
@@ -54,9 +55,15 @@ pub(super) fn multiply<T: Operand<Real = T> + Real>(
     let holds = |len: usize, rows: usize, cols: usize, ld: usize| {
         cols <= ld && ld <= isize::MAX as usize / (MOST * 16) && (rows - 1) * ld + cols <= len
     };
-    // Few columns are dealt, or turned: not here.
-    let here = fits(m) & fits(n) & fits(k) & (trans_b == Transpose::No) & (n > T::LANES / 2 - 1) & (n >= m.min(LANES));
-    if !here || !holds(a.len(), a_rows, a_cols, lda) || !holds(b.len(), k, n, ldb) || !holds(c.len(), m, n, ldc) {
+    let (b_rows, b_cols) = if trans_b == Transpose::No { (k, n) } else { (n, k) };
+    // Few rows or columns are dealt, or turned: not here.
+    let many = (n > T::LANES / 2 - 1) & (n >= m.min(LANES)) & (trans_b == Transpose::No || m > 4);
+    let here = fits(m) & fits(n) & fits(k) & many;
+    if !here
+        || !holds(a.len(), a_rows, a_cols, lda)
+        || !holds(b.len(), b_rows, b_cols, ldb)
+        || !holds(c.len(), m, n, ldc)
+    {
         return false;
     }
     let (a_row, a_col) = if trans_a == Transpose::No { (lda, 1) } else { (1, lda) };
@@ -68,7 +75,8 @@ pub(super) fn multiply<T: Operand<Real = T> + Real>(
         a_row,
         a_col,
         b: b.as_ptr(),
-        b_row: ldb,
+        b_row: if trans_b == Transpose::No { ldb } else { 1 },
+        b_col: if trans_b == Transpose::No { 1 } else { ldb },
         c: c.as_mut_ptr(),
         c_row: ldc,
         alpha,
@@ -93,14 +101,17 @@ impl<T: Operand<Real = T> + Real> Kernel for &Tiny<T> {
         while j < self.n {
             let width = nr.min(self.n - j);
             let narrow = is_narrow::<T, S>(width);
-            let (mut b, mut b_row) = (self.b.wrapping_add(j), self.b_row);
-            if width % (if narrow { T::HALF } else { T::LANES }) != 0 {
+            let (mut b, mut b_row) = (self.b.wrapping_add(j * self.b_col), self.b_row);
+            let whole = width % (if narrow { T::HALF } else { T::LANES }) == 0;
+            if self.b_col != 1 || !whole {
                 let panel = panel.as_mut_ptr().cast::<T>();
-                let strip = Strip { src: b, across: 1, along: b_row, width, k: self.k };
+                let strip = Strip { src: b, across: self.b_col, along: b_row, width, k: self.k };
                 // SAFETY: the strip lies in B (multiply); the panel has room for k rows of nr, and its lanes past the
                 // width, which the tile reads, hold zeros or what packing left.
                 unsafe {
-                    panel.write_bytes(0, self.k * nr);
+                    if !whole {
+                        panel.write_bytes(0, self.k * nr);
+                    }
                     strip.pack(s, panel, nr);
                 }
                 (b, b_row) = (panel.cast_const(), nr);
