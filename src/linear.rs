@@ -376,27 +376,54 @@ impl Epilogue for SumSquares<'_> {
 
     #[inline(always)]
     unsafe fn apply<S: Simd>(&self, s: S, p: Finished) {
-        for j in (0..p.cols).step_by(LANES) {
-            let width = LANES.min(p.cols - j);
-            let mut i = 0;
-            while i < p.rows {
-                let group = (p.row + i) / ROW_GROUP;
-                let end = p.rows.min((group + 1) * ROW_GROUP - p.row);
-                let slot = (group * self.columns + (p.col + j) / LANES) * LANES;
-                // SAFETY: the piece lies in dw and is this thread's, and so is the slot of its rows and columns (GROUPS);
-                // there is one for each block (linear_backward_weight_f32).
-                unsafe {
-                    let slot = self.slots.as_ptr().add(slot);
-                    let (mut low, mut high) = (s.load_d(slot), s.load_d(slot.add(LANES / 2)));
-                    while i < end {
-                        let (a, b) = s.widen(s.load_up_to(p.c.add(i * p.ldc + j), width));
-                        low = s.fma_d(a, a, low);
-                        high = s.fma_d(b, b, high);
-                        i += 1;
-                    }
-                    s.store_d(slot, low);
-                    s.store_d(slot.add(LANES / 2), high);
+        let mut i = 0;
+        while i < p.rows {
+            let end = p.rows.min(((p.row + i) / ROW_GROUP + 1) * ROW_GROUP - p.row);
+            let mut j = 0;
+            // SAFETY: the contract; rows i to end are of one group.
+            unsafe {
+                // Two blocks of columns at once: one's chain of sums waits for itself.
+                while j + 2 * LANES <= p.cols {
+                    self.add::<S, 2>(s, p, i..end, j);
+                    j += 2 * LANES;
                 }
+                while j < p.cols {
+                    self.add::<S, 1>(s, p, i..end, j);
+                    j += LANES;
+                }
+            }
+            i = end;
+        }
+    }
+}
+
+impl SumSquares<'_> {
+    /// Adds the squares of some rows of a group, in `N` blocks of columns from column `j` of the piece on.
+    ///
+    /// # Safety
+    /// As [`Epilogue::apply`].
+    #[inline(always)]
+    unsafe fn add<S: Simd, const N: usize>(&self, s: S, p: Finished, rows: Range<usize>, j: usize) {
+        let slot = ((p.row + rows.start) / ROW_GROUP * self.columns + (p.col + j) / LANES) * LANES;
+        let zero = s.splat_d(0.0);
+        let mut sums = [[zero; 2]; N];
+        // SAFETY: the piece lies in dw and is this thread's, and so are the slots of its rows and columns (GROUPS); there
+        // is one for each block (linear_backward_weight_f32).
+        unsafe {
+            let slot = self.slots.as_ptr().add(slot);
+            for b in 0..N {
+                sums[b] = [s.load_d(slot.add(b * LANES)), s.load_d(slot.add(b * LANES + LANES / 2))];
+            }
+            for i in rows {
+                for b in 0..N {
+                    let width = LANES.min(p.cols - j - b * LANES);
+                    let (low, high) = s.widen(s.load_up_to(p.c.add(i * p.ldc + j + b * LANES), width));
+                    sums[b] = [s.fma_d(low, low, sums[b][0]), s.fma_d(high, high, sums[b][1])];
+                }
+            }
+            for b in 0..N {
+                s.store_d(slot.add(b * LANES), sums[b][0]);
+                s.store_d(slot.add(b * LANES + LANES / 2), sums[b][1]);
             }
         }
     }
