@@ -173,6 +173,19 @@ impl Simd for Avx2 {
         unsafe { enter(self, kernel) }
     }
     #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, v: [__m256; 2]) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            _mm256_stream_ps(p, v[0]);
+            _mm256_stream_ps(p.add(8), v[1]);
+        }
+    }
+    #[inline(always)]
+    fn fence(self) {
+        // SAFETY: every x86-64 has it; it touches no memory.
+        unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }

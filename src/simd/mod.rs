@@ -95,6 +95,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_h(self, p: *mut f32, v: Self::H);
     /// Asks for the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const f32);
+    /// Stores 16 floats past the caches, where there is an instruction for it. Other threads see them after
+    /// [`Simd::fence`].
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 floats and aligned to 64 bytes.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, v: Self::F) {
+        // SAFETY: the caller's contract.
+        unsafe { self.store(p, v) }
+    }
+    /// Ends a run of [`Simd::stream`].
+    #[inline(always)]
+    fn fence(self) {}
 
     fn from_array(self, a: [f32; 16]) -> Self::F;
     fn to_array(self, v: Self::F) -> [f32; 16];
