@@ -14,6 +14,7 @@
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
+//! | [`element`] | f32, bf16, f16: what tensors are stored as |
 //! | [`simd`] | the vector of 16 floats that all kernels are written in |
 //!
 //! One training step of a linear classifier:
@@ -58,6 +59,7 @@ pub mod error;
 pub mod simd;
 
 pub mod context;
+pub mod element;
 mod fpenv;
 mod parallel;
 mod reduce;
@@ -84,6 +86,7 @@ mod ffi;
 
 pub use activation::Activation;
 pub use context::{Context, ContextBuilder};
+pub use element::{Storage, bf16, f16};
 pub use error::{Error, Result};
 pub use simd::Isa;
 

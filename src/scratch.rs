@@ -67,6 +67,12 @@ unsafe impl Number for f32 {}
 unsafe impl Number for f64 {}
 // SAFETY: plain numbers.
 unsafe impl Number for usize {}
+// SAFETY: plain numbers.
+unsafe impl Number for u16 {}
+// SAFETY: transparent around u16.
+unsafe impl Number for crate::element::bf16 {}
+// SAFETY: transparent around u16.
+unsafe impl Number for crate::element::f16 {}
 
 struct Buffer {
     ptr: NonNull<u8>,

@@ -108,6 +108,7 @@ impl Simd for Avx2 {
     type M = [__m256; 2];
     type D = [__m256d; 2];
     type H = __m256;
+    type W = __m256i;
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> [__m256; 2] {
@@ -161,6 +162,42 @@ impl Simd for Avx2 {
     unsafe fn store_h(self, p: *mut f32, v: __m256) {
         // SAFETY: the caller's contract; unaligned store.
         unsafe { _mm256_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_w(self, p: *const u16) -> __m256i {
+        // SAFETY: the caller's contract; unaligned load.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_w(self, p: *mut u16, v: __m256i) {
+        // SAFETY: the caller's contract; unaligned store.
+        unsafe { _mm256_storeu_si256(p.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_w(self, p: *const u16, n: usize) -> __m256i {
+        // Pairs by mask; the last word of an odd count alone, in its own lane.
+        // SAFETY: masked pairs are not accessed; the first n words are readable (contract).
+        unsafe {
+            let pairs = _mm256_maskload_epi32(p.cast(), first_masks(n / 2)[0]);
+            if n.is_multiple_of(2) {
+                return pairs;
+            }
+            let mut last = [0u16; 16];
+            last[n - 1] = *p.add(n - 1);
+            _mm256_or_si256(pairs, _mm256_loadu_si256(last.as_ptr().cast()))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_first_w(self, p: *mut u16, v: __m256i, n: usize) {
+        // SAFETY: masked pairs are not accessed, the first n words are writable (contract).
+        unsafe {
+            _mm256_maskstore_epi32(p.cast(), first_masks(n / 2)[0], v);
+            if !n.is_multiple_of(2) {
+                let mut words = [0u16; 16];
+                _mm256_storeu_si256(words.as_mut_ptr().cast(), v);
+                *p.add(n - 1) = words[n - 1];
+            }
+        }
     }
     #[inline(always)]
     fn transpose_h(self, rows: [__m256; 8]) -> [__m256; 8] {
@@ -245,6 +282,10 @@ impl Simd for Avx2 {
         fma_d(a: [__m256d; 2], b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] { [_mm256_fmadd_pd(a[0], b[0], c[0]), _mm256_fmadd_pd(a[1], b[1], c[1])] }
         splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
         fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
+        widen_w(a: __m256i) -> [__m256i; 2] { [_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(a))] }
+        narrow_w(a: [__m256i; 2]) -> __m256i { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a[0], a[1])) }
+        from_f16(a: __m256i) -> [__m256; 2] { [_mm256_cvtph_ps(_mm256_castsi256_si128(a)), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(a))] }
+        to_f16(a: [__m256; 2]) -> __m256i { _mm256_set_m128i(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a[1]), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a[0])) }
         sum(a: [__m256; 2]) -> f32 { sum8(_mm256_add_ps(a[0], a[1])) }
         sum_d(a: [__m256d; 2]) -> f64 { sum4_d(_mm256_add_pd(a[0], a[1])) }
         max_lane(a: [__m256; 2]) -> f32 { max8(_mm256_max_ps(a[0], a[1])) }

@@ -54,6 +54,7 @@ impl Simd for Avx512 {
     type M = __mmask16;
     type D = __m512d;
     type H = __m256;
+    type W = __m256i;
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
@@ -94,6 +95,26 @@ impl Simd for Avx512 {
     unsafe fn store_h(self, p: *mut f32, v: __m256) {
         // SAFETY: the caller's contract; unaligned store.
         unsafe { _mm256_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_w(self, p: *const u16) -> __m256i {
+        // SAFETY: the caller's contract; unaligned load.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_w(self, p: *mut u16, v: __m256i) {
+        // SAFETY: the caller's contract; unaligned store.
+        unsafe { _mm256_storeu_si256(p.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_w(self, p: *const u16, n: usize) -> __m256i {
+        // SAFETY: masked lanes are not accessed; the first n are readable (contract).
+        unsafe { _mm256_maskz_loadu_epi16(first_bits(n), p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_w(self, p: *mut u16, v: __m256i, n: usize) {
+        // SAFETY: masked lanes are not accessed; the first n are writable (contract).
+        unsafe { _mm256_mask_storeu_epi16(p.cast(), first_bits(n), v) }
     }
     #[inline(always)]
     fn transpose_h(self, rows: [__m256; 8]) -> [__m256; 8] {
@@ -181,6 +202,11 @@ impl Simd for Avx512 {
 
         splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
         fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
+
+        widen_w(a: __m256i) -> __m512i { _mm512_cvtepu16_epi32(a) }
+        narrow_w(a: __m512i) -> __m256i { _mm512_cvtepi32_epi16(a) }
+        from_f16(a: __m256i) -> __m512 { _mm512_cvtph_ps(a) }
+        to_f16(a: __m512) -> __m256i { _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
 
         sum(a: __m512) -> f32 {
             super::avx2::sum8(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)))

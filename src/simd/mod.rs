@@ -9,6 +9,7 @@ mod arrays;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod halves;
 mod isa;
 mod portable;
 mod scalar;
@@ -17,6 +18,7 @@ mod scalar;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub(crate) use halves::{f16_from_f32, f16_to_f32};
 pub use isa::Isa;
 pub use portable::Portable;
 pub use scalar::Scalar;
@@ -50,6 +52,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type D: Copy;
     /// 8 × f32: half a vector, for the dealt order of matrix products.
     type H: Copy;
+    /// 16 × u16: sixteen bf16 or f16 as they are stored.
+    type W: Copy;
 
     // Memory. No pointer needs more than the alignment of its element.
 
@@ -93,6 +97,26 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writing 8 floats.
     unsafe fn store_h(self, p: *mut f32, v: Self::H);
+    /// Loads 16 half-wide words.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 16 words.
+    unsafe fn load_w(self, p: *const u16) -> Self::W;
+    /// Stores 16 half-wide words.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 words.
+    unsafe fn store_w(self, p: *mut u16, v: Self::W);
+    /// Loads the first `n` ≤ 16 words, and zero in the other lanes; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `n` words.
+    unsafe fn load_first_w(self, p: *const u16, n: usize) -> Self::W;
+    /// Stores the first `n` ≤ 16 words; memory past them is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `n` words.
+    unsafe fn store_first_w(self, p: *mut u16, v: Self::W, n: usize);
     /// Asks for the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const f32);
     /// Stores 16 floats past the caches, where there is an instruction for it. Other threads see them after
@@ -204,6 +228,33 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     fn splat_h(self, x: f32) -> Self::H;
     fn fma_h(self, a: Self::H, b: Self::H, c: Self::H) -> Self::H;
+
+    // Half-wide storage. Subnormal numbers are converted as such, whatever the CPU's flush modes say.
+
+    /// Each word, with zeros above it.
+    fn widen_w(self, a: Self::W) -> Self::I;
+    /// The inverse of [`Simd::widen_w`], for lanes of 0 to 65535.
+    fn narrow_w(self, a: Self::I) -> Self::W;
+    /// f32 of f16, exactly; a signalling NaN becomes quiet.
+    #[inline(always)]
+    fn from_f16(self, a: Self::W) -> Self::F {
+        halves::from_f16(self, a)
+    }
+    /// f16 of f32, to nearest even; NaN stays NaN, quiet, with its sign and the upper part of its payload.
+    #[inline(always)]
+    fn to_f16(self, a: Self::F) -> Self::W {
+        halves::to_f16(self, a)
+    }
+    /// f32 of bf16, exactly.
+    #[inline(always)]
+    fn from_bf16(self, a: Self::W) -> Self::F {
+        self.from_bits(self.shl_i::<16>(self.widen_w(a)))
+    }
+    /// bf16 of f32, to nearest even; NaN stays NaN, quiet, with its sign and the upper part of its payload.
+    #[inline(always)]
+    fn to_bf16(self, a: Self::F) -> Self::W {
+        halves::to_bf16(self, a)
+    }
 
     // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.
 

@@ -29,6 +29,7 @@ impl Simd for Portable {
     type M = f32x16;
     type D = f64x8;
     type H = f32x8;
+    type W = [u16; 16];
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32x16 {
@@ -70,6 +71,27 @@ impl Simd for Portable {
     unsafe fn store_h(self, p: *mut f32, v: f32x8) {
         // SAFETY: the caller's contract; the write is unaligned.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) }
+    }
+    #[inline(always)]
+    unsafe fn load_w(self, p: *const u16) -> [u16; 16] {
+        // SAFETY: the caller's contract; the read is unaligned.
+        unsafe { p.cast::<[u16; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_w(self, p: *mut u16, v: [u16; 16]) {
+        // SAFETY: the caller's contract; the write is unaligned.
+        unsafe { p.cast::<[u16; 16]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_w(self, p: *const u16, n: usize) -> [u16; 16] {
+        // SAFETY: the caller's contract.
+        unsafe { arrays::load_first(p, n, 0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_w(self, p: *mut u16, v: [u16; 16], n: usize) {
+        debug_assert!(n <= 16);
+        // SAFETY: n words are writable (contract), and v holds 16.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) }
     }
     #[inline(always)]
     fn transpose_h(self, rows: [f32x8; 8]) -> [f32x8; 8] {
@@ -133,6 +155,8 @@ impl Simd for Portable {
         fma_d(a: f64x8, b: f64x8, c: f64x8) -> f64x8 { a.mul_add(b, c) }
         splat_h(x: f32) -> f32x8 { f32x8::splat(x) }
         fma_h(a: f32x8, b: f32x8, c: f32x8) -> f32x8 { a.mul_add(b, c) }
+        widen_w(a: [u16; 16]) -> i32x16 { i32x16::new(arrays::map(a, i32::from)) }
+        narrow_w(a: i32x16) -> [u16; 16] { arrays::map(a.to_array(), |a| a as u16) }
         sum(a: f32x16) -> f32 { fold(a.to_array(), |a, b| a + b) }
         sum_d(a: f64x8) -> f64 { fold(a.to_array(), |a, b| a + b) }
         max_lane(a: f32x16) -> f32 { fold(a.to_array(), arrays::max) }

@@ -15,6 +15,7 @@ impl Simd for Scalar {
     type M = [bool; 16];
     type D = [f64; 8];
     type H = [f32; 8];
+    type W = [u16; 16];
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> [f32; 16] {
@@ -56,6 +57,27 @@ impl Simd for Scalar {
     unsafe fn store_h(self, p: *mut f32, v: [f32; 8]) {
         // SAFETY: the caller's contract; the write is unaligned.
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_w(self, p: *const u16) -> [u16; 16] {
+        // SAFETY: the caller's contract; the read is unaligned.
+        unsafe { p.cast::<[u16; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_w(self, p: *mut u16, v: [u16; 16]) {
+        // SAFETY: the caller's contract; the write is unaligned.
+        unsafe { p.cast::<[u16; 16]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_first_w(self, p: *const u16, n: usize) -> [u16; 16] {
+        // SAFETY: the caller's contract.
+        unsafe { arrays::load_first(p, n, 0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_w(self, p: *mut u16, v: [u16; 16], n: usize) {
+        debug_assert!(n <= 16);
+        // SAFETY: n words are writable (contract), and v holds 16.
+        unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) }
     }
     #[inline(always)]
     fn transpose_h(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
@@ -304,6 +326,23 @@ impl Simd for Scalar {
     #[inline(always)]
     fn fma_h(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         zip3(a, b, c, f32::mul_add)
+    }
+
+    #[inline(always)]
+    fn widen_w(self, a: [u16; 16]) -> [i32; 16] {
+        map(a, i32::from)
+    }
+    #[inline(always)]
+    fn narrow_w(self, a: [i32; 16]) -> [u16; 16] {
+        map(a, |a| a as u16)
+    }
+    #[inline(always)]
+    fn from_f16(self, a: [u16; 16]) -> [f32; 16] {
+        map(a, super::f16_to_f32)
+    }
+    #[inline(always)]
+    fn to_f16(self, a: [f32; 16]) -> [u16; 16] {
+        map(a, super::f16_from_f32)
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 mod activation;
 mod common;
 mod context;
+mod element;
 mod init;
 mod linear;
 mod loss;
