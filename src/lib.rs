@@ -11,6 +11,7 @@
 //! | [`matmul`], [`linear`] | matrix products; the linear layer and its gradients, fused |
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
+//! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
@@ -77,6 +78,7 @@ pub mod linear;
 pub mod loss;
 pub mod matmul;
 pub mod monitor;
+pub mod norm;
 pub mod optim;
 pub mod softmax;
 

@@ -9,6 +9,8 @@ mod linear;
 mod loss;
 mod matmul;
 mod monitor;
+mod norm;
+mod norm_scalar;
 mod optim;
 mod optim_scalar;
 mod simd;
