@@ -4,6 +4,8 @@
 //! best of many short samples.
 #![allow(dead_code)] // Each bench uses its part.
 
+pub mod bandwidth;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

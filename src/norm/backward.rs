@@ -1,7 +1,7 @@
 //! Gradients of normalized rows: a pass for each row's two averages, a pass for dx and the columns' sums.
 
 use super::rows::{self, deviations};
-use super::{BLOCK, CHUNK, head, put, streams};
+use super::{BLOCK, CHUNK, first_part, head, put, streams};
 use crate::context::Context;
 use crate::element::Storage;
 use crate::error::Result;
@@ -220,7 +220,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
                 // row's columns for every group.
                 unsafe {
                     let one = all.averages::<S, CENTER>(s, r, r % self.groups * cols, self.mean[r], self.rstd[r]);
-                    if r + 1 < end && self.groups == 1 {
+                    if r + 1 < end && !self.stream && self.groups == 1 {
                         let two = all.averages::<S, CENTER>(s, r + 1, 0, self.mean[r + 1], self.rstd[r + 1]);
                         if !one.wide && !two.wide {
                             all.apply::<S, 2, CENTER>(s, r, [0; 2], [one, two]);
@@ -392,59 +392,107 @@ impl<T: Storage> Rows<T> {
             let row = &rows[k];
             splat[k] = [s.splat(row.mean), s.splat(row.rstd), s.splat(row.shift), s.splat(row.a), s.splat(row.b)];
         }
-        let params = !self.dgamma.is_null();
-        let first = r * cols;
-        let mut i = 0;
-        let mut n = if self.head > 0 { self.head.min(cols) } else { LANES.min(cols) };
-        while i < cols {
-            // SAFETY: n elements from i are inside of every row.
-            unsafe {
-                let gamma = self.gamma.add(offsets[0] + i);
-                let (dgamma, dbeta) =
-                    (self.dgamma.wrapping_add(offsets[1] + i), self.dbeta.wrapping_add(offsets[1] + i));
-                let gamma = s.load_up_to(gamma, n);
-                let (mut sum_gamma, mut sum_beta) = (s.zero(), s.zero());
-                if params {
-                    sum_gamma = s.load_up_to(dgamma, n);
-                    if CENTER {
-                        sum_beta = s.load_up_to(dbeta, n);
+        // SAFETY: whole vectors and the parts before and after them, each inside of every row.
+        unsafe {
+            let mut i = 0;
+            let mut part = first_part(self.head, cols);
+            loop {
+                if part > 0 {
+                    self.vector::<S, R, CENTER, false, false>(s, r, offsets, i, part, &splat);
+                    i += part;
+                }
+                if !self.dgamma.is_null() && !self.dx.is_null() && self.dsum.is_null() {
+                    while i + LANES <= cols {
+                        self.vector::<S, R, CENTER, true, true>(s, r, offsets, i, LANES, &splat);
+                        i += LANES;
                     }
                 }
-                for k in 0..R {
-                    let at = first + k * cols + i;
-                    let [mean, rstd, shift, a, b] = splat[k];
-                    let dy = T::load_up_to(s, self.dy.add(at), n);
-                    let x = T::load_up_to(s, self.x.add(at), n);
-                    let xhat = if CENTER { s.fma(s.sub(x, mean), rstd, shift) } else { s.mul(x, rstd) };
-                    sum_gamma = s.fma(dy, xhat, sum_gamma);
-                    if CENTER {
-                        sum_beta = s.add(sum_beta, dy);
-                    }
-                    if !self.dx.is_null() {
-                        let g = s.mul(dy, gamma);
-                        let g = if CENTER { s.sub(g, a) } else { g };
-                        let mut v = s.mul(s.fnma(xhat, b, g), rstd);
-                        if !self.dsum.is_null() {
-                            v = s.add(v, T::load_up_to(s, self.dsum.add(at), n));
-                        }
-                        if n == LANES {
-                            put(s, self.dx.add(at), v, self.stream);
-                        } else {
-                            T::store_first(s, self.dx.add(at), v, n);
-                        }
-                    }
+                while i + LANES <= cols {
+                    self.vector::<S, R, CENTER, true, false>(s, r, offsets, i, LANES, &splat);
+                    i += LANES;
                 }
-                if params {
-                    s.store_up_to(dgamma, sum_gamma, n);
-                    if CENTER {
-                        s.store_up_to(dbeta, sum_beta, n);
+                if i == cols {
+                    return;
+                }
+                part = cols - i;
+            }
+        }
+    }
+
+    /// `n` columns from `i`, 16 of them if `FULL`; if `PLAIN`, dx and dgamma are wanted and there is no dsum.
+    ///
+    /// # Safety
+    /// As for [`Rows::apply`]; the columns are there.
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const R: usize, const CENTER: bool, const FULL: bool, const PLAIN: bool>(
+        &self,
+        s: S,
+        r: usize,
+        offsets: [usize; 2],
+        i: usize,
+        n: usize,
+        splat: &[[S::F; 5]; R],
+    ) {
+        let params = PLAIN || !self.dgamma.is_null();
+        // SAFETY: n elements from i are inside of every row.
+        unsafe {
+            let (dgamma, dbeta) = (self.dgamma.wrapping_add(offsets[1] + i), self.dbeta.wrapping_add(offsets[1] + i));
+            let gamma = load::<S, f32, FULL>(s, self.gamma.add(offsets[0] + i), n);
+            let (mut sum_gamma, mut sum_beta) = (s.zero(), s.zero());
+            if params {
+                sum_gamma = load::<S, f32, FULL>(s, dgamma, n);
+                if CENTER {
+                    sum_beta = load::<S, f32, FULL>(s, dbeta, n);
+                }
+            }
+            for k in 0..R {
+                let at = (r + k) * self.cols + i;
+                let [mean, rstd, shift, a, b] = splat[k];
+                if FULL && self.stream {
+                    // The rows that come next, while these are written.
+                    s.prefetch(self.dy.wrapping_add(at + R * self.cols).cast());
+                    s.prefetch(self.x.wrapping_add(at + R * self.cols).cast());
+                }
+                let dy = load::<S, T, FULL>(s, self.dy.add(at), n);
+                let x = load::<S, T, FULL>(s, self.x.add(at), n);
+                let xhat = if CENTER { s.fma(s.sub(x, mean), rstd, shift) } else { s.mul(x, rstd) };
+                sum_gamma = s.fma(dy, xhat, sum_gamma);
+                if CENTER {
+                    sum_beta = s.add(sum_beta, dy);
+                }
+                if PLAIN || !self.dx.is_null() {
+                    let g = s.mul(dy, gamma);
+                    let g = if CENTER { s.sub(g, a) } else { g };
+                    let mut v = s.mul(s.fnma(xhat, b, g), rstd);
+                    if !PLAIN && !self.dsum.is_null() {
+                        v = s.add(v, load::<S, T, FULL>(s, self.dsum.add(at), n));
+                    }
+                    if FULL {
+                        put(s, self.dx.add(at), v, self.stream);
+                    } else {
+                        T::store_first(s, self.dx.add(at), v, n);
                     }
                 }
             }
-            i += n;
-            n = LANES.min(cols - i);
+            if params {
+                let stored = if FULL { LANES } else { n };
+                s.store_up_to(dgamma, sum_gamma, stored);
+                if CENTER {
+                    s.store_up_to(dbeta, sum_beta, stored);
+                }
+            }
         }
     }
+}
+
+/// 16 elements, or the first `n`.
+///
+/// # Safety
+/// p is valid for reading as many.
+#[inline(always)]
+unsafe fn load<S: Simd, T: Storage, const FULL: bool>(s: S, p: *const T, n: usize) -> S::F {
+    // SAFETY: the caller's contract.
+    unsafe { if FULL { T::load(s, p) } else { T::load_first(s, p, n) } }
 }
 
 /// A row in f64, from the saved statistics; if those left f32's range, from its own (then ε was 0).

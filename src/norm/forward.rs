@@ -108,6 +108,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Forward<'_, T, CENTER> {
             beta: self.beta.as_ptr(),
             stream: self.stream,
             head: head(self.stream, self.y),
+            ahead: step * cols,
         };
         let y = self.y.as_mut_ptr();
         let mut row = 0;
@@ -126,7 +127,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Forward<'_, T, CENTER> {
                 let mut r = 0;
                 while r < count {
                     let (x, y, left) = (x.add(r * cols), y.add(r * cols), count - r);
-                    if left >= 2 && self.groups == 1 && !stats[r].wide && !stats[r + 1].wide {
+                    if left >= 2 && !self.stream && self.groups == 1 && !stats[r].wide && !stats[r + 1].wide {
                         out.rows::<S, T, 2, CENTER>(s, 0, x, y, [stats[r], stats[r + 1]]);
                         r += 2;
                         continue;
@@ -182,6 +183,8 @@ struct Out {
     stream: bool,
     /// Elements before the first whole vector, so that vectors are aligned where they stream.
     head: usize,
+    /// Elements of a tile: while this one is written, the next is asked for.
+    ahead: usize,
 }
 
 impl Out {
@@ -202,30 +205,70 @@ impl Out {
         for r in 0..R {
             splat[r] = [s.splat(rows[r].mean), s.splat(rows[r].rstd), s.splat(rows[r].shift)];
         }
-        let cols = self.cols;
-        let mut i = 0;
-        let mut n = if self.head > 0 { self.head.min(cols) } else { LANES.min(cols) };
-        while i < cols {
-            // SAFETY: n elements from i are inside of every row.
-            unsafe {
-                let (gamma, beta) = (self.gamma.add(offset + i), self.beta.add(offset + i));
-                if n == LANES {
-                    let (gamma, beta) = (s.load(gamma), s.load(beta));
-                    for r in 0..R {
-                        let v = normalize::<S, CENTER>(s, T::load(s, x.add(r * cols + i)), &splat[r], gamma, beta);
-                        put(s, y.add(r * cols + i), v, self.stream);
-                    }
+        // SAFETY: whole vectors and the parts before and after them, each inside of every row.
+        unsafe {
+            let mut i = 0;
+            let mut part = super::first_part(self.head, self.cols);
+            loop {
+                if part > 0 {
+                    self.vector::<S, T, R, CENTER, false>(s, offset, i, part, x, y, &splat);
+                    i += part;
+                }
+                while i + LANES <= self.cols {
+                    self.vector::<S, T, R, CENTER, true>(s, offset, i, LANES, x, y, &splat);
+                    i += LANES;
+                }
+                if i == self.cols {
+                    return;
+                }
+                part = self.cols - i;
+            }
+        }
+    }
+
+    /// `n` columns from `i`; 16 of them if `FULL`.
+    ///
+    /// # Safety
+    /// As for [`Out::rows`]; the columns are there.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    unsafe fn vector<S: Simd, T: Storage, const R: usize, const CENTER: bool, const FULL: bool>(
+        &self,
+        s: S,
+        offset: usize,
+        i: usize,
+        n: usize,
+        x: *const T,
+        y: *mut T,
+        splat: &[[S::F; 3]; R],
+    ) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let (gamma, beta) = (self.gamma.add(offset + i), self.beta.add(offset + i));
+            let gamma = if FULL { s.load(gamma) } else { s.load_first(gamma, n) };
+            let beta = match (CENTER, FULL) {
+                (false, _) => gamma,
+                (true, true) => s.load(beta),
+                (true, false) => s.load_first(beta, n),
+            };
+            // All loads before the stores, which may lie a multiple of a page away.
+            let mut v = [gamma; R];
+            for r in 0..R {
+                let x = x.add(r * self.cols + i);
+                if FULL && self.stream {
+                    s.prefetch(x.wrapping_add(self.ahead).cast());
+                }
+                let x = if FULL { T::load(s, x) } else { T::load_first(s, x, n) };
+                v[r] = normalize::<S, CENTER>(s, x, &splat[r], gamma, beta);
+            }
+            for r in 0..R {
+                let y = y.add(r * self.cols + i);
+                if FULL {
+                    put(s, y, v[r], self.stream);
                 } else {
-                    let (gamma, beta) = (s.load_first(gamma, n), s.load_first(beta, n));
-                    for r in 0..R {
-                        let v = T::load_first(s, x.add(r * cols + i), n);
-                        let v = normalize::<S, CENTER>(s, v, &splat[r], gamma, beta);
-                        T::store_first(s, y.add(r * cols + i), v, n);
-                    }
+                    T::store_first(s, y, v[r], n);
                 }
             }
-            i += n;
-            n = LANES.min(cols - i);
         }
     }
 }

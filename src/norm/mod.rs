@@ -101,6 +101,12 @@ fn head<T>(stream: bool, y: &[T]) -> usize {
     if stream { (y.as_ptr().addr().wrapping_neg() % 64) / size_of::<T>() } else { 0 }
 }
 
+/// Columns of a row before its first whole vector: those before an aligned one, or all of a short row.
+#[inline(always)]
+fn first_part(head: usize, cols: usize) -> usize {
+    if cols < LANES { cols } else { head }
+}
+
 /// Stores a vector, past the caches if it `streams`; then T is f32 and p aligned to 64 bytes.
 ///
 /// # Safety

@@ -8,7 +8,7 @@ use crate::simd::{Kernel, LANES, Simd};
 pub(super) const TILE: usize = 8;
 
 /// Elements of a tile: read again from the first-level cache when they are normalized.
-pub(super) const TILE_ELEMENTS: usize = 4096;
+pub(super) const TILE_ELEMENTS: usize = 2048;
 
 /// What normalizing a row takes: x̂ = (x − mean)·rstd + shift.
 #[derive(Debug, Clone, Copy, Default)]
