@@ -44,7 +44,16 @@ pub(super) struct Layout {
     pub(super) padded: usize,
     /// Of dgamma, and of dbeta, of all groups.
     pub(super) stride: usize,
+    /// Samples of a task: a row of every group each.
+    pub(super) step: usize,
     pub(super) tasks: usize,
+}
+
+/// By the shape alone.
+pub(super) fn layout(samples: usize, cols: usize, groups: usize) -> Layout {
+    let step = (PIECE / groups.saturating_mul(cols).max(1)).max(FEWEST).max(samples.div_ceil(MOST));
+    let padded = if samples > 0 { cols.next_multiple_of(LANES) } else { 0 };
+    Layout { padded, stride: groups * padded, step, tasks: samples.div_ceil(step) }
 }
 
 /// Computes dx, and hands the columns' sums of all tasks to `join`.
@@ -60,12 +69,13 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
 ) -> Result {
     let (cols, n) = (call.cols, call.dy.len());
     // A sample is a row of every group.
-    let sample = call.groups * cols;
+    let sample = call.groups.saturating_mul(cols);
     let samples = if n == 0 { 0 } else { n / sample };
-    let step = (PIECE / sample.max(1)).max(FEWEST).max(samples.div_ceil(MOST));
-    let tasks = samples.div_ceil(step);
-    let padded = if samples > 0 && call.params { cols.next_multiple_of(LANES) } else { 0 };
-    let stride = call.groups * padded;
+    let mut layout = layout(samples, cols, call.groups);
+    if !call.params {
+        (layout.padded, layout.stride) = (0, 0);
+    }
+    let Layout { padded, stride, step, tasks } = layout;
     let work = Work::elements(n, ns);
     let workers = ctx.workers(work, tasks);
     let mut sums = Scratch::take::<f64>(function, tasks * 2 * stride)?;
@@ -106,7 +116,7 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
             });
         });
     }
-    join(Layout { padded, stride, tasks }, sums);
+    join(layout, sums);
     Ok(())
 }
 
@@ -253,7 +263,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
 /// # Safety
 /// Both hold the same number of elements, a multiple of 16.
 #[inline(always)]
-unsafe fn flush<S: Simd>(s: S, first: bool, block: &[f32], sums: &mut [f64]) {
+pub(super) unsafe fn flush<S: Simd>(s: S, first: bool, block: &[f32], sums: &mut [f64]) {
     debug_assert!(block.len() == sums.len() && block.len().is_multiple_of(LANES));
     for j in (0..block.len()).step_by(LANES) {
         // SAFETY: 16 elements from j.

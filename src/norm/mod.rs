@@ -21,11 +21,17 @@
 //! A row's own results never depend on the rows around it.
 
 mod backward;
+mod batch;
+mod columns;
 mod forward;
+mod group;
 mod layer;
 mod rms;
 mod rows;
+mod segments;
 
+pub use batch::*;
+pub use group::*;
 pub use layer::*;
 pub use rms::*;
 

@@ -1,6 +1,7 @@
 //! The statistics of rows, which everything here begins with.
 
 use super::{CHUNK, TINY};
+use super::segments::Moments;
 use crate::element::Storage;
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -186,9 +187,37 @@ impl Tile {
     }
 }
 
+impl Tile {
+    /// The moments of the one row of a tile, which lies at x.
+    ///
+    /// # Safety
+    /// x is valid for reading `n` elements, which the tile was read from.
+    #[inline(always)]
+    pub(super) unsafe fn moments<S: Simd>(&self, s: S, n: usize, eps: f64, x: *const f32) -> Moments {
+        let count = n as f64;
+        let mut delta = self.s1[0] / count;
+        let mut mean = self.pivot[0] + delta;
+        let mut var = self.s2[0] / count - delta * delta;
+        if !(delta * delta <= var && fits(var, eps)) {
+            let p = mean as f32;
+            // SAFETY: the caller's contract.
+            let [[s1, s2]] = unsafe { sums::<S, f32, 1, true>(s, n, x, [p]) };
+            delta = s1 / count;
+            mean = p as f64 + delta;
+            var = not_negative(s2 / count - delta * delta);
+            if !(fits(var, eps) && s2 < f64::INFINITY) {
+                // SAFETY: as above.
+                let [mean, var] = unsafe { wide::<S, f32, true>(s, n, x) };
+                return Moments { n: count, mean, var, wide: true };
+            }
+        }
+        Moments { n: count, mean, var, wide: false }
+    }
+}
+
 /// Whether squares stayed in f32's range: NaN does not.
 #[inline(always)]
-fn fits(var: f64, eps: f64) -> bool {
+pub(super) fn fits(var: f64, eps: f64) -> bool {
     var < f64::INFINITY && var + eps >= TINY
 }
 
