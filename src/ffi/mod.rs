@@ -14,11 +14,14 @@ mod tensor;
 
 pub mod activation;
 pub mod context;
+pub mod element;
 pub mod init;
 pub mod linear;
 pub mod loss;
 pub mod matmul;
 pub mod monitor;
+pub mod norm;
+pub mod norm_half;
 pub mod optim;
 pub mod softmax;
 pub mod status;

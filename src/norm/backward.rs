@@ -122,14 +122,7 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
 
 /// out = Σ over tasks of dgamma's sums (k = 0) or dbeta's (k = 1), for one group; added to what out holds if
 /// `accumulate`.
-pub(super) fn join(
-    ctx: &Context,
-    layout: Layout,
-    sums: &[f64],
-    k: usize,
-    accumulate: bool,
-    out: Option<&mut [f32]>,
-) {
+pub(super) fn join(ctx: &Context, layout: Layout, sums: &[f64], k: usize, accumulate: bool, out: Option<&mut [f32]>) {
     let Some(out) = out else { return };
     let (cols, Layout { stride, tasks, .. }) = (out.len(), layout);
     let out = Shared::new(out);

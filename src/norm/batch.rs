@@ -433,7 +433,14 @@ impl Channels<'_> {
         }
         let shift = -xhat / n;
         let sums = [dy, dy_xhat + shift * dy];
-        let slope = Slope::new(n, [self.mean[c], self.rstd[c]], shift, self.gamma(c), self.gamma(c) * sums[0] / n, self.gamma(c) * sums[1] / n);
+        let slope = Slope::new(
+            n,
+            [self.mean[c], self.rstd[c]],
+            shift,
+            self.gamma(c),
+            self.gamma(c) * sums[0] / n,
+            self.gamma(c) * sums[1] / n,
+        );
         (Total { sums, wide: false, mean: 0.0, scale: 0.0 }, slope)
     }
 

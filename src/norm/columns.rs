@@ -96,10 +96,7 @@ pub(super) fn sum<const K: usize>(
             let rows = [task * step, rows.min((task + 1) * step)];
             // SAFETY: tasks have disjoint sums, workers disjoint blocks.
             let (block, sums) = unsafe {
-                (
-                    blocks.piece(worker * stride..(worker + 1) * stride),
-                    sums.piece(task * stride..(task + 1) * stride),
-                )
+                (blocks.piece(worker * stride..(worker + 1) * stride), sums.piece(task * stride..(task + 1) * stride))
             };
             ctx.dispatch(Down::<_, K> { rows, cols, padded, term, block, sums });
         });

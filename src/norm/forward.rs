@@ -14,7 +14,11 @@ const PIECE: usize = 16 * 1024;
 pub(super) enum Input<'a, T> {
     Given(&'a [T]),
     /// x + residual, which goes to `sum` first.
-    Sum { x: &'a [T], residual: &'a [T], sum: &'a mut [T] },
+    Sum {
+        x: &'a [T],
+        residual: &'a [T],
+        sum: &'a mut [T],
+    },
 }
 
 /// Arguments of a call. gamma and beta hold the columns of `groups` rows, which take turns.
@@ -276,11 +280,7 @@ impl Out {
 #[inline(always)]
 fn normalize<S: Simd, const CENTER: bool>(s: S, x: S::F, row: &[S::F; 3], gamma: S::F, beta: S::F) -> S::F {
     let [mean, rstd, shift] = *row;
-    if CENTER {
-        s.fma(s.fma(s.sub(x, mean), rstd, shift), gamma, beta)
-    } else {
-        s.mul(s.mul(x, rstd), gamma)
-    }
+    if CENTER { s.fma(s.fma(s.sub(x, mean), rstd, shift), gamma, beta) } else { s.mul(s.mul(x, rstd), gamma) }
 }
 
 /// A row in f64: x̂ = (x − mean)·rstd rounded once, then gamma and beta as ever.

@@ -20,7 +20,6 @@ const PIECE: usize = 32 * 1024;
 
 #[derive(Clone, Copy)]
 struct Shape {
-    batch: usize,
     channels: usize,
     spatial: usize,
     groups: usize,
@@ -38,7 +37,7 @@ impl Shape {
         }
         let n = product(function, "x", &[batch, channels, spatial])?;
         let rows = product(function, "mean", &[batch, groups])?;
-        Ok(Shape { batch, channels, spatial, groups, n, rows })
+        Ok(Shape { channels, spatial, groups, n, rows })
     }
 
     /// Channels of a group.
@@ -306,7 +305,12 @@ struct OneGroup<'a> {
 impl OneGroup<'_> {
     /// Puts Σ dy and Σ dy·x̂ of every channel into the first two of its parts. What dx takes: the shift of x̂ and the
     /// two averages, or in f64 mean, scale and the averages.
-    fn sums(&self, ctx: &Context, gamma: impl Fn(usize) -> f64, parts: &mut [f64]) -> std::result::Result<[f64; 3], [f64; 4]> {
+    fn sums(
+        &self,
+        ctx: &Context,
+        gamma: impl Fn(usize) -> f64,
+        parts: &mut [f64],
+    ) -> std::result::Result<[f64; 3], [f64; 4]> {
         let n = self.shape.cols() as f64;
         let mut total = [0.0; 3];
         for (i, part) in parts.as_chunks_mut::<3>().0.iter_mut().enumerate() {

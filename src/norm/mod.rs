@@ -74,7 +74,12 @@ impl Affine {
     }
 
     /// What is given in f32 as it is; the rest widened, and 1 and 0 where nothing is given.
-    fn views<'a, T: Storage>(&'a mut self, gamma: Option<&'a [T]>, beta: Option<&'a [T]>, cols: usize) -> [&'a [f32]; 2] {
+    fn views<'a, T: Storage>(
+        &'a mut self,
+        gamma: Option<&'a [T]>,
+        beta: Option<&'a [T]>,
+        cols: usize,
+    ) -> [&'a [f32]; 2] {
         let cols = cols.min(self.stride);
         let (first, second) = self.scratch.slice::<f32>(2 * self.stride).split_at_mut(self.stride);
         [view(gamma, 1.0, &mut first[..cols]), view(beta, 0.0, &mut second[..cols])]

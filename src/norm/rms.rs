@@ -125,8 +125,7 @@ fn backward<T: Storage>(
     let mut affine = Affine::take(function, rows, cols)?;
     let [gamma, _] = affine.views(gamma, None, cols);
     // Without a mean there is no use of one.
-    let call =
-        Gradients { cols, groups: 1, dy, dsum: None, x, mean: rstd, rstd, gamma, dx, params: dgamma.is_some() };
+    let call = Gradients { cols, groups: 1, dy, dsum: None, x, mean: rstd, rstd, gamma, dx, params: dgamma.is_some() };
     backward::run::<T, false>(function, ctx, BACKWARD_NS, call, |layout, sums| {
         backward::join(ctx, layout, sums, 0, accumulate, dgamma);
     })

@@ -1,7 +1,7 @@
 //! The statistics of rows, which everything here begins with.
 
-use super::{CHUNK, TINY};
 use super::segments::Moments;
+use super::{CHUNK, TINY};
 use crate::element::Storage;
 use crate::simd::{Kernel, LANES, Simd};
 

@@ -4,9 +4,9 @@
 
 #include "check.h"
 
-enum { MOST = 6, ROOM = 1024 };
+enum { MOST = 10, ROOM = 1024 };
 
-/* What a pointer points to: f floats, d doubles, q int64 class numbers; an output (o) or an input (i); a whole tensor
+/* What a pointer points to: f floats, h bf16 or f16, d doubles, q int64 class numbers; an output (o) or an input (i); a whole tensor
  * or one value (1); optional (?). */
 typedef struct {
     const char *name;
@@ -30,6 +30,7 @@ typedef struct {
 
 #define F(i) ((float *)(void *)a->p[i])
 #define D(i) ((double *)(void *)a->p[i])
+#define H(i) ((uint16_t *)(void *)a->p[i])
 #define Q(i) ((int64_t *)(void *)a->p[i])
 
 static ek_status matmul(const arguments *a)
@@ -126,7 +127,10 @@ static ek_status gradient_flow(const arguments *a)
     return ek_gradient_flow(a->n[0], D(0), (ek_flow_report *)(void *)a->p[1]);
 }
 
+#include "args_norm.h"
+
 static const function functions[] = {
+    NORMS,
     {"ek_matmul_f32", matmul, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
     {"ek_linear_forward_f32", linear_forward, 1, 3,
      {{"x", "if", 0}, {"w", "if", 0}, {"bias", "if?", 0}, {"z", "of?", 0}, {"y", "of", 0}}},
@@ -331,7 +335,7 @@ static void overlaps(const function *f)
                 fails(f, &a, EK_STATUS_OVERLAP, text, "an output on another argument");
             if (has(other, '1')) continue;
             good(f, &a);
-            a.p[i] = a.p[j] + 8;
+            a.p[i] = a.p[j] + (has(other, 'h') ? 4 : 8);
             sprintf(text, "%s overlaps %s", p->name, other->name);
             if (has(other, 'o') && j > i) sprintf(text, "%s overlaps %s", other->name, p->name);
             fails(f, &a, EK_STATUS_OVERLAP, text, "an output that begins inside another argument");

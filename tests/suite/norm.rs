@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use crate::norm_scalar as scalar;
+use evenkeel::Context;
 use evenkeel::norm::*;
-use evenkeel::{Context, Error};
 
 /// Vector tails, one column, one row, chunk and block borders, tiles, several tasks.
 const SHAPES: [[usize; 2]; 17] = [
@@ -54,7 +54,14 @@ struct Forward {
     rstd: Vec<f32>,
 }
 
-fn forward(ctx: &Context, center: bool, eps: f32, [rows, cols]: [usize; 2], x: &[f32], affine: [Option<&[f32]>; 2]) -> Forward {
+fn forward(
+    ctx: &Context,
+    center: bool,
+    eps: f32,
+    [rows, cols]: [usize; 2],
+    x: &[f32],
+    affine: [Option<&[f32]>; 2],
+) -> Forward {
     let mut out = Forward { y: vec![f32::NAN; x.len()], mean: vec![f32::NAN; rows], rstd: vec![f32::NAN; rows] };
     let Forward { y, mean, rstd } = &mut out;
     let [gamma, beta] = affine;
