@@ -25,6 +25,10 @@ const ROWS: [[usize; 2]; 9] = [
     [64, 100_000],
 ];
 
+/// Batch, channels, spatial.
+const CHANNELS: [[usize; 3]; 6] =
+    [[16, 64, 1], [256, 1024, 1], [4096, 1024, 1], [16384, 1024, 1], [8, 64, 784], [32, 64, 3136]];
+
 fn main() {
     let threads = std::env::var("EVENKEEL_BENCH_THREADS").unwrap_or("1,2".into());
     println!("instruction set {}", Context::global().expect("the default context").isa().name());
@@ -36,6 +40,9 @@ fn main() {
         let ctx = Context::builder().num_threads(threads).build().expect("a context");
         for shape in ROWS {
             rows(&Bench { ctx: &ctx, threads }, shape);
+        }
+        for shape in CHANNELS {
+            channels(&Bench { ctx: &ctx, threads }, shape);
         }
     }
 }
@@ -119,5 +126,41 @@ fn rows(bench: &Bench<'_>, [rows, cols]: [usize; 2]) {
     bench.case("layer bf16", "backward", &shape, n, 3, 2, &mut || {
         let (dx, dg, db) = (Some(&mut y[..]), Some(&mut dgamma[..]), Some(&mut dbeta[..]));
         layer_norm_backward_bf16(ctx, rows, cols, &dy, &x, &mean, &rstd, g, false, dx, dg, db).unwrap();
+    });
+}
+
+fn channels(bench: &Bench<'_>, [batch, channels, spatial]: [usize; 3]) {
+    let (ctx, n) = (bench.ctx, batch * channels * spatial);
+    let shape = format!("{batch}x{channels}x{spatial}");
+    let (x, dy, mut y) = (values(n, 1), values(n, 2), vec![0.0; n]);
+    let (gamma, beta) = (values(channels, 3), values(channels, 4));
+    let (mut mean, mut rstd) = (vec![0.0; channels], vec![0.0; channels]);
+    let (mut dgamma, mut dbeta) = (vec![0.0; channels], vec![0.0; channels]);
+    let (g, b) = (Some(&gamma[..]), Some(&beta[..]));
+    let mut train = |y: &mut [f32]| {
+        let (m, k) = (&mut mean[..], &mut rstd[..]);
+        batch_norm_forward_train_f32(ctx, 1e-5, 0.1, batch, channels, spatial, &x, g, b, None, None, y, m, k).unwrap();
+    };
+    // Two reads and a write where the tensor is in memory; counted as one read.
+    bench.case("batch", "forward", &shape, n, 2, 4, &mut || train(&mut y));
+    train(&mut y);
+    let (m, k) = (&mean, &rstd);
+    bench.case("batch", "infer", &shape, n, 2, 4, &mut || {
+        batch_norm_forward_infer_f32(ctx, 1e-5, batch, channels, spatial, &x, g, b, m, k, &mut y).unwrap();
+    });
+    bench.case("batch", "backward", &shape, n, 3, 4, &mut || {
+        let (dx, dg, db) = (Some(&mut y[..]), Some(&mut dgamma[..]), Some(&mut dbeta[..]));
+        batch_norm_backward_f32(ctx, batch, channels, spatial, &dy, &x, m, k, g, false, dx, dg, db).unwrap();
+    });
+    let groups = 8;
+    let (mut mean, mut rstd) = (vec![0.0; batch * groups], vec![0.0; batch * groups]);
+    bench.case("group", "forward", &shape, n, 2, 4, &mut || {
+        let (m, k) = (Some(&mut mean[..]), Some(&mut rstd[..]));
+        group_norm_forward_f32(ctx, 1e-5, batch, channels, spatial, groups, &x, g, b, &mut y, m, k).unwrap();
+    });
+    bench.case("group", "backward", &shape, n, 3, 4, &mut || {
+        let (dx, dg, db) = (Some(&mut y[..]), Some(&mut dgamma[..]), Some(&mut dbeta[..]));
+        let (m, k) = (&mean, &rstd);
+        group_norm_backward_f32(ctx, batch, channels, spatial, groups, &dy, &x, m, k, g, false, dx, dg, db).unwrap();
     });
 }

@@ -19,11 +19,19 @@ pub(super) trait Term<const K: usize>: Sync {
     /// What does not change from row to row, for `n` columns from `j`.
     ///
     /// # Safety
-    /// The columns are there.
-    unsafe fn fixed<S: Simd>(&self, s: S, j: usize, n: usize) -> [S::F; 2];
+    /// The columns are there; 16 of them if `FULL`.
+    unsafe fn fixed<S: Simd, const FULL: bool>(&self, s: S, j: usize, n: usize) -> [S::F; 2];
     /// # Safety
-    /// The row and its columns are there.
-    unsafe fn add<S: Simd>(&self, s: S, fixed: [S::F; 2], row: usize, j: usize, n: usize, sums: &mut [S::F; K]);
+    /// The row and its columns are there; 16 of them if `FULL`.
+    unsafe fn add<S: Simd, const FULL: bool>(
+        &self,
+        s: S,
+        fixed: [S::F; 2],
+        row: usize,
+        j: usize,
+        n: usize,
+        sums: &mut [S::F; K],
+    );
 }
 
 /// Σ (x − p) and Σ (x − p)² of every column.
@@ -34,14 +42,22 @@ pub(super) struct Spread<'a> {
 
 impl Term<2> for Spread<'_> {
     #[inline(always)]
-    unsafe fn fixed<S: Simd>(&self, s: S, j: usize, n: usize) -> [S::F; 2] {
+    unsafe fn fixed<S: Simd, const FULL: bool>(&self, s: S, j: usize, n: usize) -> [S::F; 2] {
         // SAFETY: the caller's contract.
-        [unsafe { s.load_up_to(self.pivots.as_ptr().add(j), n) }, s.zero()]
+        [unsafe { load::<S, FULL>(s, self.pivots, j, n) }, s.zero()]
     }
     #[inline(always)]
-    unsafe fn add<S: Simd>(&self, s: S, [p, _]: [S::F; 2], row: usize, j: usize, n: usize, sums: &mut [S::F; 2]) {
+    unsafe fn add<S: Simd, const FULL: bool>(
+        &self,
+        s: S,
+        [p, _]: [S::F; 2],
+        row: usize,
+        j: usize,
+        n: usize,
+        sums: &mut [S::F; 2],
+    ) {
         // SAFETY: the caller's contract.
-        let x = unsafe { s.load_up_to(self.x.as_ptr().add(row * self.pivots.len() + j), n) };
+        let x = unsafe { load::<S, FULL>(s, self.x, row * self.pivots.len() + j, n) };
         let d = s.sub(x, p);
         *sums = [s.add(sums[0], d), s.fma(d, d, sums[1])];
     }
@@ -57,15 +73,23 @@ pub(super) struct Products<'a> {
 
 impl Term<3> for Products<'_> {
     #[inline(always)]
-    unsafe fn fixed<S: Simd>(&self, s: S, j: usize, n: usize) -> [S::F; 2] {
+    unsafe fn fixed<S: Simd, const FULL: bool>(&self, s: S, j: usize, n: usize) -> [S::F; 2] {
         // SAFETY: the caller's contract.
-        unsafe { [s.load_up_to(self.mean.as_ptr().add(j), n), s.load_up_to(self.rstd.as_ptr().add(j), n)] }
+        unsafe { [load::<S, FULL>(s, self.mean, j, n), load::<S, FULL>(s, self.rstd, j, n)] }
     }
     #[inline(always)]
-    unsafe fn add<S: Simd>(&self, s: S, [m, k]: [S::F; 2], row: usize, j: usize, n: usize, sums: &mut [S::F; 3]) {
+    unsafe fn add<S: Simd, const FULL: bool>(
+        &self,
+        s: S,
+        [m, k]: [S::F; 2],
+        row: usize,
+        j: usize,
+        n: usize,
+        sums: &mut [S::F; 3],
+    ) {
         let at = row * self.mean.len() + j;
         // SAFETY: the caller's contract.
-        let (x, dy) = unsafe { (s.load_up_to(self.x.as_ptr().add(at), n), s.load_up_to(self.dy.as_ptr().add(at), n)) };
+        let (x, dy) = unsafe { (load::<S, FULL>(s, self.x, at, n), load::<S, FULL>(s, self.dy, at, n)) };
         let xhat = s.mul(s.sub(x, m), k);
         *sums = [s.add(sums[0], dy), s.fma(dy, xhat, sums[1]), s.add(sums[2], xhat)];
     }
@@ -164,14 +188,14 @@ impl<T: Term<K>, const K: usize> Down<'_, T, K> {
                     sums[k] = s.load(block.add(k * self.padded + j));
                 }
                 if n == LANES {
-                    let fixed = self.term.fixed(s, j, LANES);
+                    let fixed = self.term.fixed::<S, true>(s, j, LANES);
                     for i in 0..R {
-                        self.term.add(s, fixed, r + i, j, LANES, &mut sums);
+                        self.term.add::<S, true>(s, fixed, r + i, j, LANES, &mut sums);
                     }
                 } else {
-                    let fixed = self.term.fixed(s, j, n);
+                    let fixed = self.term.fixed::<S, false>(s, j, n);
                     for i in 0..R {
-                        self.term.add(s, fixed, r + i, j, n, &mut sums);
+                        self.term.add::<S, false>(s, fixed, r + i, j, n, &mut sums);
                     }
                 }
                 for k in 0..K {
@@ -221,42 +245,71 @@ impl Kernel for MapRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let cols = self.cols;
-        let start = first_part(head(self.stream, self.y), cols);
+        let first = first_part(head(self.stream, self.y), cols);
+        let y = self.y.as_mut_ptr();
         for row in (0..self.y.len()).step_by(cols) {
-            let y = self.y[row..row + cols].as_mut_ptr();
-            let (mut j, mut n) = (0, if start > 0 { start } else { LANES });
-            while j < cols {
-                // SAFETY: columns j to j + n of a row, and of every vector of columns.
+            let (mut j, mut part) = (0, first);
+            loop {
+                // SAFETY: columns j to j + n of a row of y and of the inputs (map cut them alike), and of every vector
+                // of columns.
                 unsafe {
-                    let v = match self.map {
-                        Map::Forward { x, mean, a, b } => {
-                            let x = s.load_up_to(x.as_ptr().add(row + j), n);
-                            let [mean, a, b] = [mean, a, b].map(|v| v.as_ptr().add(j));
-                            let d = s.sub(x, s.load_up_to(mean, n));
-                            s.fma(d, s.load_up_to(a, n), s.load_up_to(b, n))
-                        }
-                        Map::Backward { x, dy, slope } => {
-                            let mut p = [s.zero(); 5];
-                            for k in 0..5 {
-                                p[k] = s.load_up_to(slope[k].as_ptr().add(j), n);
-                            }
-                            let x = s.load_up_to(x.as_ptr().add(row + j), n);
-                            let dy = s.load_up_to(dy.as_ptr().add(row + j), n);
-                            Slope::vector(s, x, dy, p)
-                        }
-                    };
-                    if n == LANES {
-                        put(s, y.add(j), v, self.stream);
-                    } else {
-                        s.store_first(y.add(j), v, n);
+                    if part > 0 {
+                        let v = self.map.vector::<S, false>(s, row, j, part);
+                        s.store_first(y.add(row + j), v, part);
+                        j += part;
+                    }
+                    while j + LANES <= cols {
+                        put(s, y.add(row + j), self.map.vector::<S, true>(s, row, j, LANES), self.stream);
+                        j += LANES;
                     }
                 }
-                j += n;
-                n = LANES.min(cols - j);
+                if j == cols {
+                    break;
+                }
+                part = cols - j;
             }
         }
         if self.stream {
             s.fence();
         }
+    }
+}
+
+impl Map<'_> {
+    /// Of `n` columns from `j` of the row that begins at `row`; of 16 if `FULL`.
+    ///
+    /// # Safety
+    /// They are there.
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const FULL: bool>(&self, s: S, row: usize, j: usize, n: usize) -> S::F {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match *self {
+                Map::Forward { x, mean, a, b } => {
+                    let d = s.sub(load::<S, FULL>(s, x, row + j, n), load::<S, FULL>(s, mean, j, n));
+                    s.fma(d, load::<S, FULL>(s, a, j, n), load::<S, FULL>(s, b, j, n))
+                }
+                Map::Backward { x, dy, slope } => {
+                    let mut p = [s.zero(); 5];
+                    for k in 0..5 {
+                        p[k] = load::<S, FULL>(s, slope[k], j, n);
+                    }
+                    Slope::vector(s, load::<S, FULL>(s, x, row + j, n), load::<S, FULL>(s, dy, row + j, n), p)
+                }
+            }
+        }
+    }
+}
+
+/// 16 elements of v from `i`, or the first `n` of them.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn load<S: Simd, const FULL: bool>(s: S, v: &[f32], i: usize, n: usize) -> S::F {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let p = v.as_ptr().add(i);
+        if FULL { s.load(p) } else { s.load_first(p, n) }
     }
 }

@@ -44,7 +44,7 @@ use crate::simd::{LANES, Simd};
 pub(crate) const CHUNK: usize = 256;
 
 /// Rows that add in f32 before f64 takes over, down the rows.
-pub(crate) const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 32;
 
 /// Below this, variance + ε may owe digits to squares that left f32's range: such rows are computed in f64.
 const TINY: f64 = 1.2621774483536189e-29; // 2⁻⁹⁶

@@ -1,7 +1,7 @@
 //! The specification of the norms' bits as small scalar programs: every sum in its order.
 
 const CHUNK: usize = 256;
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 const TINY: f64 = 1.0 / (1u128 << 96) as f64;
 
 /// Lanes joined by halves.
