@@ -16,7 +16,12 @@
 //!   over the whole row, folded by halves.
 //! - Down rows (dgamma, dbeta): tasks of rows, cut by the shape; inside a task blocks of [`BLOCK`] rows, a block in
 //!   ascending order in f32; blocks and then tasks join in ascending order in f64.
-//! - Down the rows of a [batch, channels] tensor (batch norm): the same, blocks in f32, joined in f64.
+//! - Batch norm, spatial of 16 and more: each run of a channel is summed as a row is, around a pivot of its own; sample by
+//!   sample, moments join by Chan's formula and gradients' sums by addition, in f64. Shorter runs: each element of a
+//!   sample is a column, summed down the samples as above, pivot the mean of the first 16; the columns of a channel join
+//!   in ascending order the same way.
+//! - Group norm, spatial of 16 and more: the group is a row; gradients' sums run by run, weighted and joined in ascending
+//!   order in f64. Shorter runs: layer norm's rows.
 //!
 //! A row's own results never depend on the rows around it.
 
