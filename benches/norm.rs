@@ -54,6 +54,7 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// `words` tensors of `n` elements of `bytes` each go through.
+    #[allow(clippy::too_many_arguments)]
     fn case(&self, name: &str, what: &str, shape: &str, n: usize, words: usize, bytes: usize, run: &mut dyn FnMut()) {
         if !selected(&format!("t={} {name} {what} {shape}", self.threads)) {
             return;

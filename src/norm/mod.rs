@@ -52,7 +52,7 @@ pub(crate) const CHUNK: usize = 256;
 pub(crate) const BLOCK: usize = 32;
 
 /// Below this, variance + ε may owe digits to squares that left f32's range: such rows are computed in f64.
-const TINY: f64 = 1.2621774483536189e-29; // 2⁻⁹⁶
+const TINY: f64 = 1.0 / (1u128 << 96) as f64;
 
 fn check_eps(function: &'static str, eps: f32) -> Result {
     if eps >= 0.0 && eps.is_finite() {
