@@ -30,6 +30,8 @@ fn header() {
         "linear",
         "softmax",
         "softmax_half",
+        "norm",
+        "norm_half",
         "loss",
         "init",
         "optim",

@@ -90,12 +90,6 @@ typedef uint16_t ek_f16;
 // the alpha of ELU and CELU; elsewhere act_param is ignored.
 typedef int32_t ek_activation;
 
-// A bfloat16: the upper half of a float.
-typedef uint16_t ek_bf16;
-
-// An IEEE half: 5 bits of exponent, 10 of fraction.
-typedef uint16_t ek_f16;
-
 // The shape of a random tensor's distribution: EK_UNIFORM or EK_NORMAL.
 typedef int32_t ek_distribution;
 
@@ -996,6 +990,438 @@ ek_status ek_log_softmax_backward_f16(const ek_context *ctx,
                                       const ek_f16 *y,
                                       const ek_f16 *dy,
                                       ek_f16 *dx);
+
+// Layer norm along rows: y = xhat*gamma + beta, xhat = (x - mean)*rstd, rstd = 1/sqrt(variance + eps).
+//
+// x, y [rows, cols]; gamma (NULL: 1), beta (NULL: 0) [cols]; mean, rstd [rows], for the backward pass, may be NULL. The
+// variance is divided by cols. Neither offset nor scale of a row costs accuracy. A constant row gives beta. NaN or an
+// infinity makes its row NaN and no other.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (eps negative or not finite, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_layer_norm_forward_f32(const ek_context *ctx,
+                                    float eps,
+                                    size_t rows,
+                                    size_t cols,
+                                    const float *x,
+                                    const float *gamma,
+                                    const float *beta,
+                                    float *y,
+                                    float *mean,
+                                    float *rstd);
+
+// Layer norm's gradients: with g = dy*gamma, dx = rstd*(g - avg(g) - xhat*avg(g*xhat)), averages along the row;
+// dgamma = sum dy*xhat and dbeta = sum dy down the rows.
+//
+// dy, x, dx [rows, cols]; mean, rstd [rows] as saved; gamma (NULL: 1), dgamma, dbeta [cols], which are overwritten, or
+// added to if accumulate. dx, dgamma and dbeta may be NULL each.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_layer_norm_backward_f32(const ek_context *ctx,
+                                     size_t rows,
+                                     size_t cols,
+                                     const float *dy,
+                                     const float *x,
+                                     const float *mean,
+                                     const float *rstd,
+                                     const float *gamma,
+                                     bool accumulate,
+                                     float *dx,
+                                     float *dgamma,
+                                     float *dbeta);
+
+// sum = x + residual, y = layer norm of sum.
+//
+// x, residual, sum, y [rows, cols]; gamma (NULL: 1), beta (NULL: 0) [cols]; mean, rstd [rows], may be NULL. sum is
+// rounded to its storage before it is normalized; the backward pass takes it.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (eps negative or not finite, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_add_layer_norm_forward_f32(const ek_context *ctx,
+                                        float eps,
+                                        size_t rows,
+                                        size_t cols,
+                                        const float *x,
+                                        const float *residual,
+                                        const float *gamma,
+                                        const float *beta,
+                                        float *sum,
+                                        float *y,
+                                        float *mean,
+                                        float *rstd);
+
+// Gradients of a layer norm of a sum: dx = layer norm's by dy, plus dsum: the gradient of x and of residual alike.
+//
+// dy, dsum (NULL: 0), sum, dx [rows, cols]; mean, rstd [rows] as saved; gamma (NULL: 1), dgamma, dbeta [cols], which are
+// overwritten, or added to if accumulate. dgamma and dbeta may be NULL.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_add_layer_norm_backward_f32(const ek_context *ctx,
+                                         size_t rows,
+                                         size_t cols,
+                                         const float *dy,
+                                         const float *dsum,
+                                         const float *sum,
+                                         const float *mean,
+                                         const float *rstd,
+                                         const float *gamma,
+                                         bool accumulate,
+                                         float *dx,
+                                         float *dgamma,
+                                         float *dbeta);
+
+// RMS norm along rows: y = x*rstd*gamma, rstd = 1/sqrt(avg(x^2) + eps).
+//
+// x, y [rows, cols]; gamma (NULL: 1) [cols]; rstd [rows], for the backward pass, may be NULL.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (eps negative or not finite, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_rms_norm_forward_f32(const ek_context *ctx,
+                                  float eps,
+                                  size_t rows,
+                                  size_t cols,
+                                  const float *x,
+                                  const float *gamma,
+                                  float *y,
+                                  float *rstd);
+
+// RMS norm's gradients: with xhat = x*rstd and g = dy*gamma, dx = rstd*(g - xhat*avg(g*xhat)), averages along the row;
+// dgamma = sum dy*xhat down the rows.
+//
+// dy, x, dx [rows, cols]; rstd [rows] as saved; gamma (NULL: 1), dgamma [cols], which is overwritten, or added to if
+// accumulate. dx and dgamma may be NULL each.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_rms_norm_backward_f32(const ek_context *ctx,
+                                   size_t rows,
+                                   size_t cols,
+                                   const float *dy,
+                                   const float *x,
+                                   const float *rstd,
+                                   const float *gamma,
+                                   bool accumulate,
+                                   float *dx,
+                                   float *dgamma);
+
+// Group norm: y = xhat*gamma + beta, mean and variance of each sample's groups of channels.
+//
+// x, y [batch, channels, spatial]; gamma (NULL: 1), beta (NULL: 0) [channels]; mean, rstd [batch, groups], may be NULL.
+// groups divides channels.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (eps negative or not finite, alignment, groups that do not divide channels), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_group_norm_forward_f32(const ek_context *ctx,
+                                    float eps,
+                                    size_t batch,
+                                    size_t channels,
+                                    size_t spatial,
+                                    size_t groups,
+                                    const float *x,
+                                    const float *gamma,
+                                    const float *beta,
+                                    float *y,
+                                    float *mean,
+                                    float *rstd);
+
+// Group norm's gradients: layer norm's along each sample's groups; dgamma and dbeta over batch and spatial.
+//
+// dy, x, dx [batch, channels, spatial]; mean, rstd [batch, groups] as saved; gamma (NULL: 1), dgamma, dbeta [channels],
+// which are overwritten, or added to if accumulate. dx, dgamma and dbeta may be NULL each.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, groups that do not divide channels), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_group_norm_backward_f32(const ek_context *ctx,
+                                     size_t batch,
+                                     size_t channels,
+                                     size_t spatial,
+                                     size_t groups,
+                                     const float *dy,
+                                     const float *x,
+                                     const float *mean,
+                                     const float *rstd,
+                                     const float *gamma,
+                                     bool accumulate,
+                                     float *dx,
+                                     float *dgamma,
+                                     float *dbeta);
+
+// Batch norm in training: y = xhat*gamma + beta, mean and variance of each channel over batch and spatial.
+//
+// x, y [batch, channels, spatial]; all others [channels]. spatial = 1 serves [N, C] and channels-last data. gamma (NULL:
+// 1), beta (NULL: 0), running_mean and running_var may be NULL: running = (1 - momentum)*running + momentum*(batch
+// value), running_var from the variance divided by n - 1; it is an error where a channel has one value only. mean and
+// rstd are for the backward pass.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (eps negative or not finite, momentum not finite, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_batch_norm_forward_train_f32(const ek_context *ctx,
+                                          float eps,
+                                          float momentum,
+                                          size_t batch,
+                                          size_t channels,
+                                          size_t spatial,
+                                          const float *x,
+                                          const float *gamma,
+                                          const float *beta,
+                                          float *running_mean,
+                                          float *running_var,
+                                          float *y,
+                                          float *mean,
+                                          float *rstd);
+
+// Batch norm with given statistics: y = (x - running_mean)*gamma/sqrt(running_var + eps) + beta.
+//
+// x, y [batch, channels, spatial]; gamma (NULL: 1), beta (NULL: 0), running_mean, running_var [channels].
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (eps negative or not finite, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_batch_norm_forward_infer_f32(const ek_context *ctx,
+                                          float eps,
+                                          size_t batch,
+                                          size_t channels,
+                                          size_t spatial,
+                                          const float *x,
+                                          const float *gamma,
+                                          const float *beta,
+                                          const float *running_mean,
+                                          const float *running_var,
+                                          float *y);
+
+// Batch norm's gradients in training: dbeta = sum dy and dgamma = sum dy*xhat over batch and spatial,
+// dx = gamma*rstd*(dy - dbeta/n - xhat*dgamma/n), n the values of a channel.
+//
+// dy, x, dx [batch, channels, spatial]; mean, rstd as saved, gamma (NULL: 1), dgamma, dbeta [channels], which are
+// overwritten, or added to if accumulate. dx, dgamma and dbeta may be NULL each.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_batch_norm_backward_f32(const ek_context *ctx,
+                                     size_t batch,
+                                     size_t channels,
+                                     size_t spatial,
+                                     const float *dy,
+                                     const float *x,
+                                     const float *mean,
+                                     const float *rstd,
+                                     const float *gamma,
+                                     bool accumulate,
+                                     float *dx,
+                                     float *dgamma,
+                                     float *dbeta);
+
+// As ek_layer_norm_forward_f32 with tensors and parameters in bf16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_layer_norm_forward_bf16(const ek_context *ctx,
+                                     float eps,
+                                     size_t rows,
+                                     size_t cols,
+                                     const ek_bf16 *x,
+                                     const ek_bf16 *gamma,
+                                     const ek_bf16 *beta,
+                                     ek_bf16 *y,
+                                     float *mean,
+                                     float *rstd);
+
+// As ek_layer_norm_backward_f32 with tensors and parameters in bf16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_layer_norm_backward_bf16(const ek_context *ctx,
+                                      size_t rows,
+                                      size_t cols,
+                                      const ek_bf16 *dy,
+                                      const ek_bf16 *x,
+                                      const float *mean,
+                                      const float *rstd,
+                                      const ek_bf16 *gamma,
+                                      bool accumulate,
+                                      ek_bf16 *dx,
+                                      float *dgamma,
+                                      float *dbeta);
+
+// As ek_add_layer_norm_forward_f32 with tensors and parameters in bf16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_add_layer_norm_forward_bf16(const ek_context *ctx,
+                                         float eps,
+                                         size_t rows,
+                                         size_t cols,
+                                         const ek_bf16 *x,
+                                         const ek_bf16 *residual,
+                                         const ek_bf16 *gamma,
+                                         const ek_bf16 *beta,
+                                         ek_bf16 *sum,
+                                         ek_bf16 *y,
+                                         float *mean,
+                                         float *rstd);
+
+// As ek_add_layer_norm_backward_f32 with tensors and parameters in bf16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_add_layer_norm_backward_bf16(const ek_context *ctx,
+                                          size_t rows,
+                                          size_t cols,
+                                          const ek_bf16 *dy,
+                                          const ek_bf16 *dsum,
+                                          const ek_bf16 *sum,
+                                          const float *mean,
+                                          const float *rstd,
+                                          const ek_bf16 *gamma,
+                                          bool accumulate,
+                                          ek_bf16 *dx,
+                                          float *dgamma,
+                                          float *dbeta);
+
+// As ek_rms_norm_forward_f32 with tensors and gamma in bf16: arithmetic in float, one rounding at the store. rstd and
+// dgamma are float.
+EK_API
+ek_status ek_rms_norm_forward_bf16(const ek_context *ctx,
+                                   float eps,
+                                   size_t rows,
+                                   size_t cols,
+                                   const ek_bf16 *x,
+                                   const ek_bf16 *gamma,
+                                   ek_bf16 *y,
+                                   float *rstd);
+
+// As ek_rms_norm_backward_f32 with tensors and gamma in bf16: arithmetic in float, one rounding at the store. rstd and
+// dgamma are float.
+EK_API
+ek_status ek_rms_norm_backward_bf16(const ek_context *ctx,
+                                    size_t rows,
+                                    size_t cols,
+                                    const ek_bf16 *dy,
+                                    const ek_bf16 *x,
+                                    const float *rstd,
+                                    const ek_bf16 *gamma,
+                                    bool accumulate,
+                                    ek_bf16 *dx,
+                                    float *dgamma);
+
+// As ek_layer_norm_forward_f32 with tensors and parameters in f16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_layer_norm_forward_f16(const ek_context *ctx,
+                                    float eps,
+                                    size_t rows,
+                                    size_t cols,
+                                    const ek_f16 *x,
+                                    const ek_f16 *gamma,
+                                    const ek_f16 *beta,
+                                    ek_f16 *y,
+                                    float *mean,
+                                    float *rstd);
+
+// As ek_layer_norm_backward_f32 with tensors and parameters in f16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_layer_norm_backward_f16(const ek_context *ctx,
+                                     size_t rows,
+                                     size_t cols,
+                                     const ek_f16 *dy,
+                                     const ek_f16 *x,
+                                     const float *mean,
+                                     const float *rstd,
+                                     const ek_f16 *gamma,
+                                     bool accumulate,
+                                     ek_f16 *dx,
+                                     float *dgamma,
+                                     float *dbeta);
+
+// As ek_add_layer_norm_forward_f32 with tensors and parameters in f16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_add_layer_norm_forward_f16(const ek_context *ctx,
+                                        float eps,
+                                        size_t rows,
+                                        size_t cols,
+                                        const ek_f16 *x,
+                                        const ek_f16 *residual,
+                                        const ek_f16 *gamma,
+                                        const ek_f16 *beta,
+                                        ek_f16 *sum,
+                                        ek_f16 *y,
+                                        float *mean,
+                                        float *rstd);
+
+// As ek_add_layer_norm_backward_f32 with tensors and parameters in f16: arithmetic in float, one rounding at the store. mean,
+// rstd and parameter gradients are float.
+EK_API
+ek_status ek_add_layer_norm_backward_f16(const ek_context *ctx,
+                                         size_t rows,
+                                         size_t cols,
+                                         const ek_f16 *dy,
+                                         const ek_f16 *dsum,
+                                         const ek_f16 *sum,
+                                         const float *mean,
+                                         const float *rstd,
+                                         const ek_f16 *gamma,
+                                         bool accumulate,
+                                         ek_f16 *dx,
+                                         float *dgamma,
+                                         float *dbeta);
+
+// As ek_rms_norm_forward_f32 with tensors and gamma in f16: arithmetic in float, one rounding at the store. rstd and
+// dgamma are float.
+EK_API
+ek_status ek_rms_norm_forward_f16(const ek_context *ctx,
+                                  float eps,
+                                  size_t rows,
+                                  size_t cols,
+                                  const ek_f16 *x,
+                                  const ek_f16 *gamma,
+                                  ek_f16 *y,
+                                  float *rstd);
+
+// As ek_rms_norm_backward_f32 with tensors and gamma in f16: arithmetic in float, one rounding at the store. rstd and
+// dgamma are float.
+EK_API
+ek_status ek_rms_norm_backward_f16(const ek_context *ctx,
+                                   size_t rows,
+                                   size_t cols,
+                                   const ek_f16 *dy,
+                                   const ek_f16 *x,
+                                   const float *rstd,
+                                   const ek_f16 *gamma,
+                                   bool accumulate,
+                                   ek_f16 *dx,
+                                   float *dgamma);
 
 // Cross-entropy of softmax(logits) with class indices, and its gradient.
 //

@@ -12,6 +12,7 @@
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
 //! | [`residual`] | y = scale·F(x) + x |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
+//! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
@@ -78,6 +79,7 @@ pub mod linear;
 pub mod loss;
 pub mod matmul;
 pub mod monitor;
+pub mod norm;
 pub mod optim;
 pub mod residual;
 pub mod softmax;

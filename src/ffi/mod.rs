@@ -21,6 +21,8 @@ pub mod linear;
 pub mod loss;
 pub mod matmul;
 pub mod monitor;
+pub mod norm;
+pub mod norm_half;
 pub mod optim;
 pub mod residual;
 pub mod softmax;

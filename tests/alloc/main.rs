@@ -9,6 +9,7 @@ use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
 use evenkeel::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f32};
+use evenkeel::norm::*;
 use evenkeel::optim::{
     AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
 };
@@ -90,7 +91,59 @@ fn every_family(ctx: &Context, check: Check<'_>) {
     matmul(ctx, check);
     linear(ctx, check);
     rows(ctx, check);
+    norms(ctx, check);
     tensors(ctx, check);
+}
+
+fn norms(ctx: &Context, check: Check<'_>) {
+    for [batch, channels, spatial] in [[3, 10, 1], [300, 200, 1], [5, 16, 60], [40, 12, 9]] {
+        let (cols, n) = (channels * spatial, batch * channels * spatial);
+        let (x, mut y, mut dx, mut sum) = (vec![0.5; n], vec![0.25; n], vec![0.0; n], vec![0.0; n]);
+        let (mut mean, mut rstd, half) =
+            (vec![0.0; batch.max(channels)], vec![1.0; batch.max(channels)], vec![bf16::ONE; n]);
+        let (mut dgamma, mut dbeta, mut half_y) = (vec![0.0; cols], vec![0.0; cols], half.clone());
+        check("layer_norm_forward_bf16", &mut || {
+            let g = Some(&half[..cols]);
+            layer_norm_forward_bf16(ctx, 1e-5, batch, cols, &half, g, None, &mut half_y, None, None).unwrap();
+        });
+        check("add_layer_norm_forward_f32", &mut || {
+            let (m, k) = (Some(&mut mean[..batch]), Some(&mut rstd[..batch]));
+            add_layer_norm_forward_f32(ctx, 1e-5, batch, cols, &x, &x, None, None, &mut sum, &mut y, m, k).unwrap();
+        });
+        check("layer_norm_backward_f32", &mut || {
+            let (m, k) = (&mean[..batch], &rstd[..batch]);
+            let (d, g, b) = (Some(&mut dx[..]), Some(&mut dgamma[..]), Some(&mut dbeta[..]));
+            layer_norm_backward_f32(ctx, batch, cols, &y, &x, m, k, None, false, d, g, b).unwrap();
+        });
+        check("rms_norm_backward_f32", &mut || {
+            let (d, g) = (Some(&mut dx[..]), Some(&mut dgamma[..]));
+            rms_norm_backward_f32(ctx, batch, cols, &y, &x, &rstd[..batch], None, false, d, g).unwrap();
+        });
+        check("group_norm_forward_f32", &mut || {
+            group_norm_forward_f32(ctx, 1e-5, batch, channels, spatial, 2, &x, None, None, &mut y, None, None).unwrap();
+        });
+        let [m, k] = [vec![0.0; 2 * batch], vec![1.0; 2 * batch]];
+        check("group_norm_backward_f32", &mut || {
+            let (d, g, b) = (Some(&mut dx[..]), Some(&mut dgamma[..channels]), Some(&mut dbeta[..channels]));
+            group_norm_backward_f32(ctx, batch, channels, spatial, 2, &y, &x, &m, &k, None, false, d, g, b).unwrap();
+        });
+        check("batch_norm_forward_train_f32", &mut || {
+            let (m, k) = (&mut mean[..channels], &mut rstd[..channels]);
+            batch_norm_forward_train_f32(
+                ctx, 1e-5, 0.1, batch, channels, spatial, &x, None, None, None, None, &mut y, m, k,
+            )
+            .unwrap();
+        });
+        check("batch_norm_forward_infer_f32", &mut || {
+            let (m, v) = (&mean[..channels], &rstd[..channels]);
+            batch_norm_forward_infer_f32(ctx, 1e-5, batch, channels, spatial, &x, None, None, m, v, &mut y).unwrap();
+        });
+        check("batch_norm_backward_f32", &mut || {
+            let (m, k) = (&mean[..channels], &rstd[..channels]);
+            let (d, g, b) = (Some(&mut dx[..]), Some(&mut dgamma[..channels]), Some(&mut dbeta[..channels]));
+            batch_norm_backward_f32(ctx, batch, channels, spatial, &y, &x, m, k, None, true, d, g, b).unwrap();
+        });
+    }
 }
 
 fn linear(ctx: &Context, check: Check<'_>) {

@@ -4,7 +4,7 @@
 
 #include "check.h"
 
-enum { MOST = 6, ROOM = 1024 };
+enum { MOST = 10, ROOM = 1024 };
 
 /* What a pointer points to: f floats, h bf16 or f16, d doubles, q int64 class numbers; an output (o) or an input (i); a
  * whole tensor or one value (1); optional (?). */
@@ -223,7 +223,10 @@ static ek_status gradient_flow(const arguments *a)
     return ek_gradient_flow(a->n[0], D(0), (ek_flow_report *)(void *)a->p[1]);
 }
 
+#include "args_norm.h"
+
 static const function functions[] = {
+    NORMS,
     {"ek_matmul_f32", matmul, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
     {"ek_matmul_f64", matmul_f64, 2, 3, {{"a", "id", 0}, {"b", "id", 0}, {"c", "od", 0}}},
     {"ek_matmul_bf16", matmul_bf16, 2, 3, {{"a", "ih", 0}, {"b", "ih", 0}, {"c", "of", 0}}},

@@ -1,0 +1,577 @@
+//! Gradients of normalized rows: a pass for each row's two averages, a pass for dx and the columns' sums.
+
+use super::rows::{self, deviations};
+use super::{BLOCK, CHUNK, first_part, head, put, streams};
+use crate::context::Context;
+use crate::element::Storage;
+use crate::error::Result;
+use crate::parallel::{Shared, Work};
+use crate::scratch::Scratch;
+use crate::simd::{Kernel, LANES, Simd};
+
+/// Elements of a task at least, where there are so many.
+const PIECE: usize = 128 * 1024;
+
+/// Rows of a task at least, so that its sums are small beside its rows.
+const FEWEST: usize = 16;
+
+/// Tasks at most.
+const MOST: usize = 64;
+
+/// Columns of a task that joins the sums of tasks.
+const JOIN: usize = 4096;
+
+/// Arguments of a call. gamma holds the columns of `groups` rows, which take turns.
+pub(super) struct Gradients<'a, T> {
+    pub(super) cols: usize,
+    pub(super) groups: usize,
+    pub(super) dy: &'a [T],
+    pub(super) dsum: Option<&'a [T]>,
+    pub(super) x: &'a [T],
+    pub(super) mean: &'a [f32],
+    pub(super) rstd: &'a [f32],
+    pub(super) gamma: &'a [f32],
+    pub(super) dx: Option<&'a mut [T]>,
+    /// Whether anyone asks for the columns' sums.
+    pub(super) params: bool,
+}
+
+/// Where the columns' sums of a call lie: for each task dgamma's and then dbeta's, each group's columns padded to whole
+/// vectors.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// Columns of a group.
+    pub(super) padded: usize,
+    /// Of dgamma, and of dbeta, of all groups.
+    pub(super) stride: usize,
+    /// Samples of a task: a row of every group each.
+    pub(super) step: usize,
+    pub(super) tasks: usize,
+}
+
+/// By the shape alone.
+pub(super) fn layout(samples: usize, cols: usize, groups: usize) -> Layout {
+    let step = (PIECE / groups.saturating_mul(cols).max(1)).max(FEWEST).max(samples.div_ceil(MOST));
+    let padded = if samples > 0 { cols.next_multiple_of(LANES) } else { 0 };
+    Layout { padded, stride: groups * padded, step, tasks: samples.div_ceil(step) }
+}
+
+/// Computes dx, and hands the columns' sums of all tasks to `join`.
+///
+/// # Errors
+/// `OutOfMemory`.
+pub(super) fn run<T: Storage, const CENTER: bool>(
+    function: &'static str,
+    ctx: &Context,
+    ns: f64,
+    mut call: Gradients<'_, T>,
+    join: impl FnOnce(Layout, &[f64]),
+) -> Result {
+    let (cols, n) = (call.cols, call.dy.len());
+    // A sample is a row of every group.
+    let sample = call.groups.saturating_mul(cols);
+    let samples = if n == 0 { 0 } else { n / sample };
+    let mut layout = layout(samples, cols, call.groups);
+    if !call.params {
+        (layout.padded, layout.stride) = (0, 0);
+    }
+    let Layout { padded, stride, step, tasks } = layout;
+    let work = Work::elements(n, ns);
+    let workers = ctx.workers(work, tasks);
+    let mut sums = Scratch::take::<f64>(function, tasks * 2 * stride)?;
+    let mut blocks = Scratch::take::<f32>(function, workers * 2 * stride)?;
+    let sums = sums.slice::<f64>(tasks * 2 * stride);
+    {
+        let sums = Shared::new(&mut *sums);
+        let blocks = Shared::new(blocks.slice::<f32>(workers * 2 * stride));
+        let stream = call.dx.is_some() && streams::<T>(n, cols);
+        let dx = call.dx.take().map(Shared::new);
+        let call = &call;
+        ctx.for_each_worker(workers, tasks, |worker, task| {
+            let samples = task * step..samples.min((task + 1) * step);
+            let rows = samples.start * call.groups..samples.end * call.groups;
+            let range = samples.start * sample..samples.end * sample;
+            // SAFETY: tasks have disjoint rows and sums, workers disjoint blocks.
+            let (dx, block, sums) = unsafe {
+                (
+                    dx.as_ref().map(|dx| dx.piece(range.clone())),
+                    blocks.piece(worker * 2 * stride..(worker + 1) * 2 * stride),
+                    sums.piece(task * 2 * stride..(task + 1) * 2 * stride),
+                )
+            };
+            ctx.dispatch(Backward::<T, CENTER> {
+                cols,
+                padded,
+                groups: call.groups,
+                dy: &call.dy[range.clone()],
+                dsum: call.dsum.map(|v| &v[range.clone()]),
+                x: &call.x[range],
+                mean: &call.mean[rows.clone()],
+                rstd: &call.rstd[rows],
+                gamma: call.gamma,
+                dx,
+                block,
+                sums,
+                stream,
+            });
+        });
+    }
+    join(layout, sums);
+    Ok(())
+}
+
+/// out = Σ over tasks of dgamma's sums (k = 0) or dbeta's (k = 1), for one group; added to what out holds if
+/// `accumulate`.
+pub(super) fn join(ctx: &Context, layout: Layout, sums: &[f64], k: usize, accumulate: bool, out: Option<&mut [f32]>) {
+    let Some(out) = out else { return };
+    let (cols, Layout { stride, tasks, .. }) = (out.len(), layout);
+    let out = Shared::new(out);
+    ctx.for_each(Work::elements(cols * tasks, 0.5), cols.div_ceil(JOIN), |piece| {
+        let range = piece * JOIN..cols.min((piece + 1) * JOIN);
+        // SAFETY: pieces are disjoint.
+        let out = unsafe { out.piece(range.clone()) };
+        let first = if tasks == 0 { 0 } else { k * stride + range.start };
+        ctx.dispatch(Join { sums: &sums[first..], tasks, step: 2 * stride, accumulate, out });
+    });
+}
+
+struct Join<'a> {
+    sums: &'a [f64],
+    tasks: usize,
+    step: usize,
+    accumulate: bool,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Join<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let cols = self.out.len();
+        for j in (0..cols).step_by(LANES) {
+            let n = cols - j;
+            let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
+            for task in 0..self.tasks {
+                let sums = &self.sums[task * self.step + j..][..LANES];
+                // SAFETY: 16 doubles.
+                let (a, b) = unsafe { (s.load_d(sums.as_ptr()), s.load_d(sums.as_ptr().add(LANES / 2))) };
+                low = s.add_d(low, a);
+                high = s.add_d(high, b);
+            }
+            // SAFETY: ends at cols.
+            unsafe {
+                let out = self.out.as_mut_ptr().add(j);
+                if self.accumulate {
+                    let (a, b) = s.widen(s.load_up_to(out, n));
+                    low = s.add_d(low, a);
+                    high = s.add_d(high, b);
+                }
+                s.store_up_to(out, s.narrow(low, high), n);
+            }
+        }
+    }
+}
+
+struct Backward<'a, T, const CENTER: bool> {
+    cols: usize,
+    padded: usize,
+    groups: usize,
+    dy: &'a [T],
+    dsum: Option<&'a [T]>,
+    x: &'a [T],
+    mean: &'a [f32],
+    rstd: &'a [f32],
+    gamma: &'a [f32],
+    dx: Option<&'a mut [T]>,
+    /// dgamma and dbeta of a block of samples; empty if neither is wanted.
+    block: &'a mut [f32],
+    /// The same of all blocks.
+    sums: &'a mut [f64],
+    stream: bool,
+}
+
+impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (cols, rows) = (self.cols, self.rstd.len());
+        let mut all = Rows::<T> {
+            cols,
+            dy: self.dy.as_ptr(),
+            dsum: self.dsum.map_or(std::ptr::null(), |v| v.as_ptr()),
+            x: self.x.as_ptr(),
+            gamma: self.gamma.as_ptr(),
+            head: self.dx.as_deref().map_or(0, |dx| head(self.stream, dx)),
+            dx: self.dx.map_or(std::ptr::null_mut(), |v| v.as_mut_ptr()),
+            dgamma: std::ptr::null_mut(),
+            dbeta: std::ptr::null_mut(),
+            stream: self.stream,
+        };
+        let params = !self.block.is_empty();
+        let half = self.block.len() / 2;
+        let mut start = 0;
+        while start < rows {
+            let end = rows.min(start + BLOCK * self.groups);
+            if params {
+                self.block.fill(0.0);
+                all.dgamma = self.block.as_mut_ptr();
+                all.dbeta = all.dgamma.wrapping_add(half);
+            }
+            let mut r = start;
+            while r < end {
+                // SAFETY: rows r and r + 1 are inside of every tensor (run cut them alike), gamma and block hold a
+                // row's columns for every group.
+                unsafe {
+                    let one = all.averages::<S, CENTER>(s, r, r % self.groups * cols, self.mean[r], self.rstd[r]);
+                    if r + 1 < end && !self.stream && self.groups == 1 {
+                        let two = all.averages::<S, CENTER>(s, r + 1, 0, self.mean[r + 1], self.rstd[r + 1]);
+                        if !one.wide && !two.wide {
+                            all.apply::<S, 2, CENTER>(s, r, [0; 2], [one, two]);
+                        } else {
+                            all.one::<S, CENTER>(s, r, [0; 2], one);
+                            all.one::<S, CENTER>(s, r + 1, [0; 2], two);
+                        }
+                        r += 2;
+                    } else {
+                        let group = r % self.groups;
+                        all.one::<S, CENTER>(s, r, [group * cols, group * self.padded], one);
+                        r += 1;
+                    }
+                }
+            }
+            if params {
+                // SAFETY: whole vectors; sums are as many as block.
+                unsafe { flush(s, start == 0, self.block, self.sums) };
+            }
+            start = end;
+        }
+        if self.stream {
+            s.fence();
+        }
+    }
+}
+
+/// Adds a block's sums to the task's, or begins them.
+///
+/// # Safety
+/// Both hold the same number of elements, a multiple of 16.
+#[inline(always)]
+pub(super) unsafe fn flush<S: Simd>(s: S, first: bool, block: &[f32], sums: &mut [f64]) {
+    debug_assert!(block.len() == sums.len() && block.len().is_multiple_of(LANES));
+    for j in (0..block.len()).step_by(LANES) {
+        // SAFETY: 16 elements from j.
+        unsafe {
+            let (mut low, mut high) = s.widen(s.load(block.as_ptr().add(j)));
+            let sums = sums.as_mut_ptr().add(j);
+            if !first {
+                low = s.add_d(s.load_d(sums), low);
+                high = s.add_d(s.load_d(sums.add(LANES / 2)), high);
+            }
+            s.store_d(sums, low);
+            s.store_d(sums.add(LANES / 2), high);
+        }
+    }
+}
+
+/// What dx of a row takes: x̂ = (x − mean)·rstd + shift, dx = rstd·(g − a − x̂·b).
+#[derive(Clone, Copy)]
+struct Averages {
+    mean: f32,
+    rstd: f32,
+    shift: f32,
+    a: f32,
+    b: f32,
+    /// The row needs f64 throughout.
+    wide: bool,
+}
+
+/// All rows of a task.
+struct Rows<T> {
+    cols: usize,
+    dy: *const T,
+    /// NULL where there is none, as for all below.
+    dsum: *const T,
+    x: *const T,
+    gamma: *const f32,
+    dx: *mut T,
+    dgamma: *mut f32,
+    dbeta: *mut f32,
+    head: usize,
+    stream: bool,
+}
+
+impl<T: Storage> Rows<T> {
+    /// avg(g) and avg(g·x̂) of row `r`, whose gamma is at `offset`; what rounding took from the mean is Σ (x − mean).
+    ///
+    /// # Safety
+    /// The row is inside of dy and x, and cols of gamma are at `offset`.
+    #[inline(always)]
+    unsafe fn averages<S: Simd, const CENTER: bool>(
+        &self,
+        s: S,
+        r: usize,
+        offset: usize,
+        mean: f32,
+        rstd: f32,
+    ) -> Averages {
+        let (m, k) = (s.splat(mean), s.splat(rstd));
+        let (mut sum_g, mut sum_gx, mut sum_x) = (0.0, 0.0, 0.0);
+        let mut at = 0;
+        while at < self.cols {
+            let end = self.cols.min(at + CHUNK);
+            let (mut a, mut b, mut c) = (s.zero(), s.zero(), s.zero());
+            let mut i = at;
+            // SAFETY: i + 16 <= end <= cols, and the tail ends at cols.
+            unsafe {
+                let (dy, x) = (self.dy.add(r * self.cols), self.x.add(r * self.cols));
+                let gamma = self.gamma.add(offset);
+                while i + LANES <= end {
+                    let g = s.mul(T::load(s, dy.add(i)), s.load(gamma.add(i)));
+                    let x = T::load(s, x.add(i));
+                    let xhat = s.mul(if CENTER { s.sub(x, m) } else { x }, k);
+                    b = s.fma(g, xhat, b);
+                    if CENTER {
+                        a = s.add(a, g);
+                        c = s.add(c, xhat);
+                    }
+                    i += LANES;
+                }
+                if i < end {
+                    let n = end - i;
+                    let g = s.mul(T::load_first(s, dy.add(i), n), s.load_first(gamma.add(i), n));
+                    let x = T::load_first(s, x.add(i), n);
+                    let xhat = s.mul(if CENTER { s.sub(x, m) } else { x }, k);
+                    let xhat = s.select(s.first(n), xhat, s.zero());
+                    b = s.fma(g, xhat, b);
+                    if CENTER {
+                        a = s.add(a, g);
+                        c = s.add(c, xhat);
+                    }
+                }
+            }
+            sum_gx += s.sum(b) as f64;
+            if CENTER {
+                sum_g += s.sum(a) as f64;
+                sum_x += s.sum(c) as f64;
+            }
+            at = end;
+        }
+        let n = self.cols as f64;
+        let shift = -sum_x / n;
+        let wide = !(sum_g + sum_gx + sum_x).is_finite();
+        let b = (sum_gx + shift * sum_g) / n;
+        Averages { mean, rstd, shift: shift as f32, a: (sum_g / n) as f32, b: b as f32, wide }
+    }
+
+    /// dx and the columns' sums of row `r`; `offsets` of its gamma, and of its dgamma and dbeta.
+    ///
+    /// # Safety
+    /// As for [`Rows::averages`], and the row is inside of dx and dsum, cols of dgamma and dbeta are at the offset.
+    #[inline(always)]
+    unsafe fn one<S: Simd, const CENTER: bool>(&self, s: S, r: usize, offsets: [usize; 2], row: Averages) {
+        if row.wide {
+            s.outline(Wide::<T, CENTER> { all: self, r, offsets, row });
+        } else {
+            // SAFETY: the caller's contract.
+            unsafe { self.apply::<S, 1, CENTER>(s, r, offsets, [row]) };
+        }
+    }
+
+    /// As [`Rows::one`], of `R` rows from `r` with the same offsets.
+    ///
+    /// # Safety
+    /// As for [`Rows::one`], for each of them.
+    #[inline(always)]
+    unsafe fn apply<S: Simd, const R: usize, const CENTER: bool>(
+        &self,
+        s: S,
+        r: usize,
+        offsets: [usize; 2],
+        rows: [Averages; R],
+    ) {
+        let cols = self.cols;
+        let mut splat = [[s.zero(); 5]; R];
+        for k in 0..R {
+            let row = &rows[k];
+            splat[k] = [s.splat(row.mean), s.splat(row.rstd), s.splat(row.shift), s.splat(row.a), s.splat(row.b)];
+        }
+        // SAFETY: whole vectors and the parts before and after them, each inside of every row.
+        unsafe {
+            let mut i = 0;
+            let mut part = first_part(self.head, cols);
+            loop {
+                if part > 0 {
+                    self.vector::<S, R, CENTER, false, false>(s, r, offsets, i, part, &splat);
+                    i += part;
+                }
+                if !self.dgamma.is_null() && !self.dx.is_null() && self.dsum.is_null() {
+                    while i + LANES <= cols {
+                        self.vector::<S, R, CENTER, true, true>(s, r, offsets, i, LANES, &splat);
+                        i += LANES;
+                    }
+                }
+                while i + LANES <= cols {
+                    self.vector::<S, R, CENTER, true, false>(s, r, offsets, i, LANES, &splat);
+                    i += LANES;
+                }
+                if i == cols {
+                    return;
+                }
+                part = cols - i;
+            }
+        }
+    }
+
+    /// `n` columns from `i`, 16 of them if `FULL`; if `PLAIN`, dx and dgamma are wanted and there is no dsum.
+    ///
+    /// # Safety
+    /// As for [`Rows::apply`]; the columns are there.
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const R: usize, const CENTER: bool, const FULL: bool, const PLAIN: bool>(
+        &self,
+        s: S,
+        r: usize,
+        offsets: [usize; 2],
+        i: usize,
+        n: usize,
+        splat: &[[S::F; 5]; R],
+    ) {
+        let params = PLAIN || !self.dgamma.is_null();
+        // SAFETY: n elements from i are inside of every row.
+        unsafe {
+            let (dgamma, dbeta) = (self.dgamma.wrapping_add(offsets[1] + i), self.dbeta.wrapping_add(offsets[1] + i));
+            let gamma = load::<S, f32, FULL>(s, self.gamma.add(offsets[0] + i), n);
+            let (mut sum_gamma, mut sum_beta) = (s.zero(), s.zero());
+            if params {
+                sum_gamma = load::<S, f32, FULL>(s, dgamma, n);
+                if CENTER {
+                    sum_beta = load::<S, f32, FULL>(s, dbeta, n);
+                }
+            }
+            for k in 0..R {
+                let at = (r + k) * self.cols + i;
+                let [mean, rstd, shift, a, b] = splat[k];
+                if FULL && self.stream {
+                    // The rows that come next, while these are written.
+                    s.prefetch(self.dy.wrapping_add(at + R * self.cols).cast());
+                    s.prefetch(self.x.wrapping_add(at + R * self.cols).cast());
+                }
+                let dy = load::<S, T, FULL>(s, self.dy.add(at), n);
+                let x = load::<S, T, FULL>(s, self.x.add(at), n);
+                let xhat = if CENTER { s.fma(s.sub(x, mean), rstd, shift) } else { s.mul(x, rstd) };
+                sum_gamma = s.fma(dy, xhat, sum_gamma);
+                if CENTER {
+                    sum_beta = s.add(sum_beta, dy);
+                }
+                if PLAIN || !self.dx.is_null() {
+                    let g = s.mul(dy, gamma);
+                    let g = if CENTER { s.sub(g, a) } else { g };
+                    let mut v = s.mul(s.fnma(xhat, b, g), rstd);
+                    if !PLAIN && !self.dsum.is_null() {
+                        v = s.add(v, load::<S, T, FULL>(s, self.dsum.add(at), n));
+                    }
+                    if FULL {
+                        put(s, self.dx.add(at), v, self.stream);
+                    } else {
+                        T::store_first(s, self.dx.add(at), v, n);
+                    }
+                }
+            }
+            if params {
+                let stored = if FULL { LANES } else { n };
+                s.store_up_to(dgamma, sum_gamma, stored);
+                if CENTER {
+                    s.store_up_to(dbeta, sum_beta, stored);
+                }
+            }
+        }
+    }
+}
+
+/// 16 elements, or the first `n`.
+///
+/// # Safety
+/// p is valid for reading as many.
+#[inline(always)]
+unsafe fn load<S: Simd, T: Storage, const FULL: bool>(s: S, p: *const T, n: usize) -> S::F {
+    // SAFETY: the caller's contract.
+    unsafe { if FULL { T::load(s, p) } else { T::load_first(s, p, n) } }
+}
+
+/// A row in f64, from the saved statistics; if those left f32's range, from its own (then ε was 0).
+struct Wide<'a, T, const CENTER: bool> {
+    all: &'a Rows<T>,
+    r: usize,
+    offsets: [usize; 2],
+    row: Averages,
+}
+
+impl<T: Storage, const CENTER: bool> Kernel for Wide<'_, T, CENTER> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Rows { cols, dx, dgamma, dbeta, .. } = *self.all;
+        let n = cols as f64;
+        // SAFETY: the row and its columns, as for Rows::one.
+        unsafe {
+            let at = self.r * cols;
+            let (dy, x, gamma) = (self.all.dy.add(at), self.all.x.add(at), self.all.gamma.add(self.offsets[0]));
+            let mut mean = if CENTER { self.row.mean as f64 } else { 0.0 };
+            let mut rstd = self.row.rstd as f64;
+            if rstd == f64::INFINITY {
+                let [own, var] = rows::wide::<S, T, CENTER>(s, cols, x);
+                mean = own;
+                rstd = if var == 0.0 { 0.0 } else { 1.0 / var.sqrt() };
+            } else if CENTER {
+                mean += rows::wide_sums(s, cols, x, mean)[0] / n;
+            }
+            let (m, k) = (s.splat_d(mean), s.splat_d(rstd));
+            let zero = s.splat_d(0.0);
+            let (mut a, mut b) = ([zero; 2], [zero; 2]);
+            for i in (0..cols).step_by(LANES) {
+                let rest = cols - i;
+                let d = deviations(s, x.add(i), rest, m);
+                let g = product(s, T::load_up_to(s, dy.add(i), rest), s.load_up_to(gamma.add(i), rest));
+                for h in 0..2 {
+                    a[h] = s.add_d(a[h], g[h]);
+                    b[h] = s.fma_d(g[h], s.mul_d(d[h], k), b[h]);
+                }
+            }
+            let a = s.splat_d(if CENTER { s.sum_dd(a[0], a[1]) / n } else { 0.0 });
+            let b = s.splat_d(s.sum_dd(b[0], b[1]) / n);
+            for i in (0..cols).step_by(LANES) {
+                let rest = cols - i;
+                let mut xhat = deviations(s, x.add(i), rest, m);
+                let dy = T::load_up_to(s, dy.add(i), rest);
+                let g = product(s, dy, s.load_up_to(gamma.add(i), rest));
+                let mut v = g;
+                for h in 0..2 {
+                    xhat[h] = s.mul_d(xhat[h], k);
+                    v[h] = s.mul_d(s.sub_d(s.sub_d(g[h], a), s.mul_d(xhat[h], b)), k);
+                }
+                if !dx.is_null() {
+                    let mut v = s.narrow(v[0], v[1]);
+                    if !self.all.dsum.is_null() {
+                        v = s.add(v, T::load_up_to(s, self.all.dsum.add(at + i), rest));
+                    }
+                    T::store_up_to(s, dx.add(at + i), v, rest);
+                }
+                if !dgamma.is_null() {
+                    let (dgamma, dbeta) = (dgamma.add(self.offsets[1] + i), dbeta.add(self.offsets[1] + i));
+                    let sum = s.fma(dy, s.narrow(xhat[0], xhat[1]), s.load_up_to(dgamma, rest));
+                    s.store_up_to(dgamma, sum, rest);
+                    if CENTER {
+                        s.store_up_to(dbeta, s.add(s.load_up_to(dbeta, rest), dy), rest);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// a·b in f64, exactly.
+#[inline(always)]
+fn product<S: Simd>(s: S, a: S::F, b: S::F) -> [S::D; 2] {
+    let ((a, c), (b, d)) = (s.widen(a), s.widen(b));
+    [s.mul_d(a, b), s.mul_d(c, d)]
+}
