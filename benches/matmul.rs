@@ -1,4 +1,5 @@
-//! Matrix products beside the `gemm` and `matrixmultiply` crates and any C library with `cblas_sgemm`, by turns, in
+//! Matrix products beside the `gemm` and `matrixmultiply` crates and any C library with `cblas_sgemm` or `dnnl_sgemm`, by
+//! turns, in
 //! shares of the machine's own FMA ceiling.
 //!
 //! `cargo bench --bench matmul -- [WORDS]` runs the cases whose line contains one of the words, as in `NT` or
@@ -6,6 +7,8 @@
 //! `EVENKEEL_BENCH_THREADS` the thread counts (default `1,2`).
 
 mod common;
+
+use std::ffi::c_char;
 
 use common::{Entry, contest, fma_ceiling, selected, values};
 use evenkeel::Context;
@@ -15,7 +18,7 @@ type Shape = (&'static str, usize, usize, usize);
 
 fn shapes() -> Vec<Shape> {
     let mut all: Vec<Shape> = Vec::new();
-    let squares = [4, 8, 16, 24, 32, 48, 64, 96, 127, 128, 192, 256, 257, 384, 512, 768, 1024];
+    let squares = [4, 8, 16, 24, 32, 48, 64, 96, 127, 128, 129, 191, 192, 256, 257, 384, 509, 512, 768, 1024, 2048];
     all.extend(squares.map(|n| ("NN", n, n, n)));
     for batch in [1, 2, 4, 8, 16, 32, 64, 256] {
         for (out, input) in [(1024, 1024), (4096, 1024), (2048, 512), (512, 784), (10, 512)] {
@@ -24,12 +27,67 @@ fn shapes() -> Vec<Shape> {
             all.push(("TN", out, input, batch)); // dw
         }
     }
-    all.extend([("NN", 4096, 64, 64), ("NT", 64, 64, 65536), ("NN", 1024, 1, 1024)]);
+    all.extend([("TN", 1024, 1024, 4096), ("NN", 4096, 64, 64), ("NT", 64, 64, 65536), ("TN", 64, 64, 65536)]);
+    all.extend([("NN", 1024, 1, 1024), ("NT", 512, 512, 64), ("NN", 512, 64, 512), ("TN", 512, 64, 512)]);
     all
 }
 
-type Sgemm =
+/// `cblas_sgemm`, or `dnnl_sgemm` with its letters.
+#[derive(Clone, Copy)]
+enum Sgemm {
+    Cblas(Cblas),
+    Dnnl(Dnnl),
+}
+
+type Cblas =
     unsafe extern "C" fn(i32, i32, i32, i32, i32, i32, f32, *const f32, i32, *const f32, i32, f32, *mut f32, i32);
+type Dnnl = unsafe extern "C" fn(
+    c_char,
+    c_char,
+    i64,
+    i64,
+    i64,
+    f32,
+    *const f32,
+    i64,
+    *const f32,
+    i64,
+    f32,
+    *mut f32,
+    i64,
+) -> i32;
+
+impl Sgemm {
+    /// # Safety
+    /// The pointers hold row-major matrices of these sizes.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn call(
+        self,
+        (ta, tb): (bool, bool),
+        [m, n, k]: [usize; 3],
+        a: *const f32,
+        lda: usize,
+        b: *const f32,
+        ldb: usize,
+        c: *mut f32,
+    ) {
+        // SAFETY: the contract; both take row-major matrices.
+        unsafe {
+            match self {
+                Sgemm::Cblas(f) => {
+                    let cblas = |t: bool| if t { 112 } else { 111 };
+                    let [m, n, k, lda, ldb] = [m, n, k, lda, ldb].map(|x| x as i32);
+                    f(101, cblas(ta), cblas(tb), m, n, k, 1.0, a, lda, b, ldb, 0.0, c, n);
+                }
+                Sgemm::Dnnl(f) => {
+                    let letter = |t: bool| if t { b'T' as c_char } else { b'N' as c_char };
+                    let [m, n, k, lda, ldb] = [m, n, k, lda, ldb].map(|x| x as i64);
+                    f(letter(ta), letter(tb), m, n, k, 1.0, a, lda, b, ldb, 0.0, c, n);
+                }
+            }
+        }
+    }
+}
 
 /// A C library, opened at run time.
 struct Blas {
@@ -45,9 +103,16 @@ fn c_libraries() -> Vec<Blas> {
         // SAFETY: the user names a library with the CBLAS interface; its symbols have these types.
         unsafe {
             let library = libloading::Library::new(path)?;
-            let sgemm = *library.get::<Sgemm>(b"cblas_sgemm")?;
-            let names: [&[u8]; 3] =
-                [b"openblas_set_num_threads", b"bli_thread_set_num_threads", b"MKL_Set_Num_Threads"];
+            let sgemm = match library.get::<Cblas>(b"cblas_sgemm") {
+                Ok(f) => Sgemm::Cblas(*f),
+                Err(_) => Sgemm::Dnnl(*library.get::<Dnnl>(b"dnnl_sgemm")?),
+            };
+            let names: [&[u8]; 4] = [
+                b"openblas_set_num_threads",
+                b"bli_thread_set_num_threads",
+                b"MKL_Set_Num_Threads",
+                b"omp_set_num_threads",
+            ];
             let set_threads =
                 names.iter().find_map(|name| library.get::<unsafe extern "C" fn(i32)>(*name).ok().map(|f| *f));
             let name = path.rsplit('/').next().unwrap_or(path).split('.').next().unwrap_or(path).to_owned();
@@ -156,28 +221,10 @@ fn measure(case: &str, shape: Shape, threads: usize, ctx: &Context, libraries: &
         }));
     }
     for (blas, c) in libraries.iter().zip(out) {
-        let cblas = |t: bool| if t { 112 } else { 111 };
         let (a, b) = (&a, &b);
         entries.push(Entry::new(blas.name.clone(), move || {
-            // SAFETY: CBLAS, row-major; the slices hold the matrices.
-            unsafe {
-                (blas.sgemm)(
-                    101,
-                    cblas(ta),
-                    cblas(tb),
-                    m as i32,
-                    n as i32,
-                    k as i32,
-                    1.0,
-                    a.as_ptr(),
-                    lda as i32,
-                    b.as_ptr(),
-                    ldb as i32,
-                    0.0,
-                    c.as_mut_ptr(),
-                    n as i32,
-                );
-            }
+            // SAFETY: the slices hold the matrices.
+            unsafe { blas.sgemm.call((ta, tb), [m, n, k], a.as_ptr(), lda, b.as_ptr(), ldb, c.as_mut_ptr()) };
         }));
     }
     let times = contest(&mut entries);

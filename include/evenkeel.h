@@ -80,15 +80,15 @@ typedef struct {
 // Whether a matrix is used as it is stored: EK_NO_TRANSPOSE or EK_TRANSPOSE.
 typedef int32_t ek_transpose;
 
-// An activation function phi: one of EK_ACTIVATION_. Where a formula has p, it is act_param: the slope of LEAKY_RELU,
-// the alpha of ELU and CELU; elsewhere act_param is ignored.
-typedef int32_t ek_activation;
-
 // A bfloat16: the upper half of a float.
 typedef uint16_t ek_bf16;
 
 // An IEEE half: 5 bits of exponent, 10 of fraction.
 typedef uint16_t ek_f16;
+
+// An activation function phi: one of EK_ACTIVATION_. Where a formula has p, it is act_param: the slope of LEAKY_RELU,
+// the alpha of ELU and CELU; elsewhere act_param is ignored.
+typedef int32_t ek_activation;
 
 // The shape of a random tensor's distribution: EK_UNIFORM or EK_NORMAL.
 typedef int32_t ek_distribution;
@@ -451,6 +451,90 @@ ek_status ek_matmul_f32(const ek_context *ctx,
                         float beta,
                         float *c,
                         size_t ldc);
+
+// C = alpha * op(A) * op(B) + beta * C in double: ek_matmul_f32 in every other respect, shapes, NULL, aliasing and errors
+// included.
+EK_API
+ek_status ek_matmul_f64(const ek_context *ctx,
+                        ek_transpose trans_a,
+                        ek_transpose trans_b,
+                        size_t m,
+                        size_t n,
+                        size_t k,
+                        double alpha,
+                        const double *a,
+                        size_t lda,
+                        const double *b,
+                        size_t ldb,
+                        double beta,
+                        double *c,
+                        size_t ldc);
+
+// C = alpha * op(A) * op(B) + beta * C with a and b in bf16, computed in float, c in float: the bits of ek_matmul_f32 on
+// the same numbers as floats. Shapes, NULL, aliasing and errors are its own too.
+EK_API
+ek_status ek_matmul_bf16(const ek_context *ctx,
+                         ek_transpose trans_a,
+                         ek_transpose trans_b,
+                         size_t m,
+                         size_t n,
+                         size_t k,
+                         float alpha,
+                         const ek_bf16 *a,
+                         size_t lda,
+                         const ek_bf16 *b,
+                         size_t ldb,
+                         float beta,
+                         float *c,
+                         size_t ldc);
+
+// C = alpha * op(A) * op(B) + beta * C with a and b in f16, computed in float, c in float: the bits of ek_matmul_f32 on
+// the same numbers as floats. Shapes, NULL, aliasing and errors are its own too.
+EK_API
+ek_status ek_matmul_f16(const ek_context *ctx,
+                        ek_transpose trans_a,
+                        ek_transpose trans_b,
+                        size_t m,
+                        size_t n,
+                        size_t k,
+                        float alpha,
+                        const ek_f16 *a,
+                        size_t lda,
+                        const ek_f16 *b,
+                        size_t ldb,
+                        float beta,
+                        float *c,
+                        size_t ldc);
+
+// `batch` products at once, each as ek_matmul_f32 does it: item i has its A at a + i * stride_a, its B at
+// b + i * stride_b, its C at c + i * stride_c.
+//
+// Shapes of an item: op(A) [m, k], op(B) [k, n], C [m, n], with leading dimensions as in ek_matmul_f32. Strides count
+// elements. Items of A, and items of B, may overlap; with stride 0 they are the same. Items of C are disjoint: stride_c is
+// at least (m - 1) * ldc + n, unless batch is at most 1. batch = 0 does nothing.
+//
+// NULL: a and b where they have no elements, c where batch, m or n is 0. Aliasing: a and b may overlap; c overlaps neither.
+//
+// Errors: as ek_matmul_f32; EK_STATUS_INVALID_SIZE for a stride_c that is too small, too.
+EK_API
+ek_status ek_matmul_batched_f32(const ek_context *ctx,
+                                ek_transpose trans_a,
+                                ek_transpose trans_b,
+                                size_t batch,
+                                size_t m,
+                                size_t n,
+                                size_t k,
+                                float alpha,
+                                const float *a,
+                                size_t lda,
+                                size_t stride_a,
+                                const float *b,
+                                size_t ldb,
+                                size_t stride_b,
+                                float beta,
+                                float *c,
+                                size_t ldc,
+                                size_t stride_c);
 
 // y = phi(z), element by element. z, y [n]. Within 1 unit in the last place, subnormal results included.
 //

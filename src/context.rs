@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::parallel::{Executor, HostParallelFor, Pool};
-use crate::simd::{Isa, Kernel, dispatch};
+use crate::simd::{Isa, Kernel, dispatch_detected};
 use std::sync::OnceLock;
 
 /// How a call computes: its executor, its instruction set, and two promises about bits and speed.
@@ -71,7 +71,8 @@ impl Context {
     /// Runs `kernel` on this context's instruction set, inside a task of [`Context::for_each`].
     #[inline]
     pub(crate) fn dispatch<K: Kernel>(&self, kernel: K) -> K::Out {
-        dispatch(self.isa, kernel)
+        // SAFETY: ContextBuilder::build checked that the machine has it.
+        unsafe { dispatch_detected(self.isa, kernel) }
     }
 }
 

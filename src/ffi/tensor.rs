@@ -11,6 +11,8 @@ pub(super) struct Span {
     dims: [usize; 4],
     /// Name and value of the leading dimension, and the name of the row's length.
     leading: Option<(&'static str, usize, &'static str)>,
+    /// Elements from one matrix to the next, where the first dimension counts matrices.
+    stride: Option<usize>,
     optional: bool,
     output: bool,
     /// Inputs that this output may equal exactly.
@@ -28,7 +30,7 @@ impl Span {
         let mut padded = [1; 4];
         padded[4 - dims.len()..].copy_from_slice(dims);
         let element = Element { size: size_of::<T>(), align: align_of::<T>() };
-        Span { name, address, element, dims: padded, leading: None, optional: false, output, may_be: &[] }
+        Span { name, address, element, dims: padded, leading: None, stride: None, optional: false, output, may_be: &[] }
     }
 
     fn is_empty(&self) -> bool {
@@ -58,12 +60,14 @@ impl Span {
         if self.is_empty() {
             return Ok(0);
         }
-        let used = product(function, self.name, self.shape())?;
-        let Some((_, ld, _)) = self.leading else { return Ok(used) };
-        let [.., rows, cols] = self.dims;
+        let [.., items, rows, cols] = self.dims;
+        let Some((_, ld, _)) = self.leading else { return product(function, self.name, self.shape()) };
         // A leading dimension below the row length is the next check's error.
-        product(function, self.name, &[rows, ld.max(cols)])?;
-        Ok((rows - 1) * ld.max(cols) + cols)
+        let item = product(function, self.name, &[rows, ld.max(cols)])?;
+        match self.stride {
+            None => Ok((rows - 1) * ld.max(cols) + cols),
+            Some(stride) => product(function, self.name, &[items, stride.max(item)]),
+        }
     }
 
     fn shape(&self) -> &[usize] {
@@ -73,10 +77,10 @@ impl Span {
 
     /// Once checked.
     fn len(&self) -> usize {
-        let [.., rows, cols] = self.dims;
+        let [.., items, rows, cols] = self.dims;
         match self.leading {
             _ if self.is_empty() => 0,
-            Some((_, ld, _)) => (rows - 1) * ld + cols,
+            Some((_, ld, _)) => (items - 1) * self.stride.unwrap_or(0) + (rows - 1) * ld + cols,
             None => self.dims.iter().product(),
         }
     }
@@ -161,6 +165,12 @@ macro_rules! builders {
             /// The leading dimension: its name and value, and what the row's length is called.
             pub(super) fn leading(mut self, name: &'static str, value: usize, row: &'static str) -> Self {
                 self.span.leading = Some((name, value, row));
+                self
+            }
+
+            /// The first dimension counts matrices that begin `stride` elements apart; they may overlap.
+            pub(super) fn items(mut self, stride: usize) -> Self {
+                self.span.stride = Some(stride);
                 self
             }
 

@@ -3,9 +3,9 @@
 use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
 use super::driver::{Plan, Product, Source, panel_width};
 use super::epilogue::{Epilogue, Finished};
-use super::pack::{Operand, PackPanels, PackStrip, SLACK, Strip};
+use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
-use super::tile::{Tiles, is_narrow};
+use super::tile::{LINE, Next, Tiles, is_narrow};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -72,8 +72,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             }
             let panel = self.panel_at(s, step, j, packed_to);
             let narrow = is_narrow::<O::Real, S>(panel.width) && self.plan.a_in_place;
+            let mut done = 0;
             for (rows, tiles, height) in runs::<S>(self.rows.clone(), narrow) {
-                self.tiles(s, step, rows, height, &panel, tiles, true);
+                let next = self.next_panel::<S>(step, &panel, done);
+                self.tiles(s, step, rows, height, &panel, tiles, Some(next));
+                done += tiles;
             }
             if step.p0 + step.k == self.product.k {
                 self.finish(s, self.rows.clone(), j..j + panel.width);
@@ -94,10 +97,10 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
                 let rows = rows.start + t * height..rows.start + (t + 1) * height;
                 if whole > 0 {
                     let first = self.panel_at(s, step, self.cols.start, self.cols.start);
-                    self.tiles(s, step, rows.clone(), height, &first, whole, false);
+                    self.tiles(s, step, rows.clone(), height, &first, whole, None);
                 }
                 if let Some(last) = &last {
-                    self.tiles(s, step, rows.clone(), height, last, 1, true);
+                    self.tiles(s, step, rows.clone(), height, last, 1, None);
                 }
                 if step.p0 + step.k == self.product.k {
                     self.finish(s, rows, self.cols.clone());
@@ -106,7 +109,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         }
     }
 
-    /// `tiles` tiles of `height` rows: one below the other from `rows.start` if `down`, else beside each other.
+    /// `tiles` tiles of `height` rows: one below the other from `rows.start`, with what is read `next`; or beside each other.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     fn tiles<S: Simd>(
@@ -117,9 +120,10 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         height: usize,
         panel: &Panel<O::Real>,
         tiles: usize,
-        down: bool,
+        next: Option<Next<O::Real>>,
     ) {
         let x = self.product;
+        let down = next.is_some();
         let nr = const { panel_width::<O::Real>(S::ISA) };
         let (a, a_row, a_col) = match O::direct(x.a.ptr) {
             Some(ptr) if self.plan.a_in_place => {
@@ -145,12 +149,52 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             c_row: x.c_row,
             c_col: x.c_col,
             c_step: if down { height * x.c_row } else { nr * x.c_col },
+            // A tile of few steps is over before its C has come from afar.
+            c_ahead: if down { 0 } else { 32usize.div_ceil(step.k) * nr },
+            next: next.unwrap_or(Next::NOTHING),
             alpha: x.alpha,
             beta: if step.p0 == 0 { x.beta } else { O::Real::ONE },
         };
         // pack_a laid the rows out with their tile's height as stride; the panel holds k rows of whole vectors; the tiles
         // lie in the piece of C that is this task's alone.
         s.outline(&tiles);
+    }
+
+    /// What is read after a panel, as the tiles after its first `done` ask for it.
+    #[inline(always)]
+    fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<O::Real>, done: usize) -> Next<O::Real> {
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let per_line = const { LINE / size_of::<O::Real>() };
+        let b = self.product.b;
+        let (ptr, row, lines, rows, done) = match self.plan.b {
+            // Panels of a slab stand behind each other.
+            Source::Slab => (panel.ptr.wrapping_add(nr * step.k), step.k, step.k.div_ceil(per_line), nr, done),
+            Source::Panels(count) => {
+                let first = self.cols.start + (panel.col - self.cols.start) / (count * nr) * (count * nr);
+                let from = first + count * nr;
+                let width = (count * nr).min(self.cols.end.saturating_sub(from));
+                match O::direct(b.at(step.p0, from)) {
+                    Some(ptr) if width > 0 && b.col == 1 => {
+                        // The tiles of each panel of the group ask for their part of the rows of the next group.
+                        let tiles = self.rows.len().div_ceil(const { tile_rows(S::ISA) });
+                        (ptr, b.row, width.div_ceil(per_line), step.k, done + (panel.col - first) / nr * tiles)
+                    }
+                    Some(ptr) if width > 0 => (ptr, b.col, step.k.div_ceil(per_line), width, done),
+                    _ => return Next::NOTHING,
+                }
+            }
+            Source::InPlace => {
+                let from = panel.col + panel.width;
+                match O::direct(b.at(step.p0, from)) {
+                    Some(ptr) if from < self.cols.end => (ptr, b.row, nr.div_ceil(per_line), step.k, done),
+                    _ => return Next::NOTHING,
+                }
+            }
+        };
+        let rows_per_tile = Next::<O::Real>::rows_per_tile(step.k, lines).max(1);
+        let skipped = done * rows_per_tile;
+        let tiles = rows.saturating_sub(skipped).div_ceil(rows_per_tile);
+        Next { ptr: ptr.wrapping_add(skipped * row), row, lines, tiles }
     }
 
     /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.
@@ -172,7 +216,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             Source::InPlace => {
                 let b = self.product.b;
                 match O::direct(b.at(step.p0, j)) {
-                    Some(ptr) if width == nr => Panel { col: j, width, ptr, row: b.row },
+                    Some(ptr) if width == nr || is_narrow::<O::Real, S>(width) && width == O::Real::HALF => {
+                        Panel { col: j, width, ptr, row: b.row }
+                    }
                     _ => {
                         self.pack_panels(s, step, j..j + width, self.panel);
                         Panel { col: j, width, ptr: self.panel.cast_const(), row: nr }
@@ -188,7 +234,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let src = b.at(step.p0, cols.start);
         let strip = Strip { src, across: b.col, along: b.row, width: cols.len(), k: step.k };
         // The strip lies in B; the room is as large as the plan wants (Product::run).
-        s.outline(&PackPanels(strip, dst, const { panel_width::<O::Real>(S::ISA) }));
+        s.outline(&PackPanels(strip, dst));
     }
 
     /// Packs the rows of this task over one block of k, tile behind tile.
@@ -197,13 +243,13 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let mut dst = self.a_pack;
         let a = self.product.a;
         for (rows, tiles, height) in runs::<S>(self.rows.clone(), false) {
-            for t in 0..tiles {
-                let src = a.at(rows.start + t * height, p0);
-                let strip = Strip { src, across: a.row, along: a.col, width: height, k };
+            if tiles > 0 {
+                let src = a.at(rows.start, p0);
+                let strip = Strip { src, across: a.row, along: a.col, width: rows.len(), k };
                 // The strip lies in A; the rows of the task over K_BLOCK fit a_pack, whose SLACK takes what the last store
-                // writes too far (Product::run).
-                s.outline(&PackStrip(strip, dst, height));
-                dst = dst.wrapping_add(height * k);
+                // writes too far (Product::layout).
+                s.outline(&PackTiles(strip, dst, height));
+                dst = dst.wrapping_add(rows.len() * k);
             }
         }
     }
@@ -225,8 +271,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
 
 /// Cuts rows into tiles of nearly equal height, none higher than the tile may be: runs of (rows, tiles, height).
 #[inline(always)]
-fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
+pub(super) fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
     let most = if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } };
+    if rows.len() <= most {
+        return [(rows.clone(), 1, rows.len()), (rows.end..rows.end, 0, 0)];
+    }
     let count = rows.len().div_ceil(most);
     let (base, longer) = (rows.len() / count, rows.len() % count);
     let middle = rows.start + longer * (base + 1);

@@ -128,11 +128,12 @@ impl<O: Operand> Kernel for &Rows<O> {
             )*}};
         }
         match (self.few, size_of::<O::Real>()) {
-            (1, 4) => groups!(1: 8 1),
-            (2, 4) => groups!(2: 4 1),
+            (1, 4) => groups!(1: 8 4 2 1),
+            (2, 4) => groups!(2: 4 2 1),
             (3, 4) => groups!(3: 3 1),
-            (_, 4) => groups!(4: 3 1),
-            (1, _) => groups!(1: 4 1),
+            (_, 4) if O::DIRECT => groups!(4: 3 2 1),
+            (_, 4) => groups!(4: 2 1),
+            (1, _) => groups!(1: 4 2 1),
             (2, _) => groups!(2: 2 1),
             (3, _) => groups!(3: 1),
             (_, _) => groups!(4: 1),
@@ -169,9 +170,16 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                     let mut rows = [[zero; 2]; W];
                     for j in 0..W {
                         s.prefetch(w.wrapping_add(j * d.ldw + p + AHEAD).cast());
-                        rows[j] = O::load_dealt2(s, w.add(j * d.ldw + p));
+                        if !O::DIRECT {
+                            rows[j] = O::load_dealt2(s, w.add(j * d.ldw + p));
+                        }
                     }
                     for h in 0..2 {
+                        for j in 0..W {
+                            if O::DIRECT {
+                                rows[j][h] = O::load_dealt(s, w.add(j * d.ldw + p + h * DEAL), DEAL);
+                            }
+                        }
                         for i in 0..X {
                             let v = <O::Real as Real>::Dealt::<S>::load(s, x.add(i * d.ldx + p + h * DEAL));
                             for j in 0..W {

@@ -1,7 +1,7 @@
 //! The ascending order: how a product is cut into tasks, and what each needs packed.
 
 use super::block::Block;
-use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_BLOCK, M_ONCE, ROW_GROUP, tile_rows, tile_vectors};
+use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, m_block, tile_rows, tile_vectors};
 use super::epilogue::Epilogue;
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::Real;
@@ -79,12 +79,15 @@ impl Plan {
         let (mr, nr, size) = (tile_rows(isa), panel_width::<O::Real>(isa), size_of::<O::Real>());
         let direct = O::direct(a.ptr).is_some();
         // Reading A in place saves its packing, which matters where few columns share it. Rows at multiples of 4 KiB
-        // compete for the same lines of a cache.
+        // compete for the same lines of a cache, of 2 KiB nearly so.
         let crowded = |rows: usize, stride: usize| rows > 4 * mr && (stride * size).is_multiple_of(2048);
+        // So is B where few tiles share it.
+        let few = m <= 3 * mr && !(k > 16 && (b.row * size).is_multiple_of(4096));
         let a_in_place =
             direct && if a.col == 1 { n <= 2 * nr || n <= 512 && !crowded(m, a.row) } else { m * k * size <= B_NEAR };
         let thin = k <= 64 && n >= 4 * nr && m >= 2 * mr;
-        let b = if direct && b.col == 1 && (n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR) {
+        let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
+        let b = if direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row))) {
             Source::InPlace
         } else if m > M_ONCE || thin {
             Source::Slab
@@ -126,8 +129,14 @@ impl Layout {
 
 impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
     /// The plan of a product that wants no workspace and one thread.
-    pub(super) fn small(&self, ctx: &Context) -> Option<Plan> {
-        Plan::new(ctx.isa(), self.m, self.n, self.k, self.a, self.b).small(self.m, self.n, self.k)
+    pub(super) fn small(&self, ctx: &Context, threads: usize) -> Option<Plan> {
+        let plan = Plan::new(ctx.isa(), self.m, self.n, self.k, self.a, self.b).small(self.m, self.n, self.k)?;
+        (ctx.workers(self.work(), threads) == 1).then_some(plan)
+    }
+
+    fn work(&self) -> Work {
+        // f64 vectors hold half as many numbers.
+        Work::flops(2.0 * self.m as f64 * self.n as f64 * self.k as f64 * size_of::<O::Real>() as f64 / 4.0)
     }
 
     /// For `threads` at most.
@@ -135,14 +144,20 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         let (m, n, k) = (self.m, self.n, self.k);
         let nr = panel_width::<O::Real>(ctx.isa());
         let plan = Plan::new(ctx.isa(), m, n, k, self.a, self.b);
-        let work = Work::flops(2.0 * m as f64 * n as f64 * k as f64 * size_of::<O::Real>() as f64 / 4.0);
         let limit = B_LIMIT / size_of::<O::Real>();
         let slab = plan.b == Source::Slab;
         let slab_k = if slab { k.min((limit / nr).next_multiple_of(K_BLOCK)) } else { k };
         let slab_n = if slab { (limit / slab_k / nr * nr).clamp(nr, n.next_multiple_of(nr)) } else { n };
-        let workers = ctx.workers(work, threads);
-        let grid =
-            Grid::new(workers, m, slab_n.min(n), nr, if E::GROUPS { ROW_GROUP } else { tile_rows(ctx.isa()) }, plan);
+        let workers = ctx.workers(self.work(), threads);
+        let grid = Grid::new(
+            ctx.isa(),
+            workers,
+            m,
+            slab_n.min(n),
+            nr,
+            if E::GROUPS { ROW_GROUP } else { tile_rows(ctx.isa()) },
+            plan,
+        );
         let workers = workers.min(grid.tasks(slab_n.min(n)));
         let depth = K_BLOCK.min(k);
         let a_len = if plan.a_in_place { 0 } else { (grid.rows * depth + SLACK).next_multiple_of(LANES) };
@@ -221,17 +236,17 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
                 k,
             };
             // The strip lies in B; dst holds its panels, whose width is a multiple of the vector.
-            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr(), nr));
+            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr()));
         });
     }
 }
 
 /// A pointer that tasks share.
-struct Pointer<T>(*mut T);
+pub(super) struct Pointer<T>(pub *mut T);
 // SAFETY: tasks read what it points to, or write disjoint pieces (Product::run).
-unsafe impl<T: Sync> Sync for Pointer<T> {}
+unsafe impl<T> Sync for Pointer<T> {}
 impl<T> Pointer<T> {
-    fn get(&self) -> *mut T {
+    pub(super) fn get(&self) -> *mut T {
         self.0
     }
 }
@@ -244,9 +259,9 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(workers: usize, m: usize, n: usize, nr: usize, align: usize, plan: Plan) -> Grid {
+    fn new(isa: Isa, workers: usize, m: usize, n: usize, nr: usize, align: usize, plan: Plan) -> Grid {
         let once = !matches!(plan.b, Source::Slab);
-        let most = if once { M_ONCE } else { M_BLOCK };
+        let most = if once { M_ONCE } else { m_block(isa) };
         if workers == 1 {
             return Grid { m, rows: most.min(m), cols: n };
         }

@@ -18,8 +18,11 @@ mod dot;
 mod driver;
 mod epilogue;
 mod pack;
+mod rank;
 mod real;
+mod sweep;
 mod tile;
+mod tiny;
 
 pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};
@@ -97,6 +100,9 @@ pub fn matmul_f32(
     c: &mut [f32],
     ldc: usize,
 ) -> Result {
+    if tiny::multiply(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) {
+        return Ok(());
+    }
     let (f, epilogue) = ("matmul_f32", &Plain);
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
     x.check(c.len(), 1, [0; 3])?;
@@ -124,6 +130,9 @@ pub fn matmul_f64(
     c: &mut [f64],
     ldc: usize,
 ) -> Result {
+    if tiny::multiply(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) {
+        return Ok(());
+    }
     let (f, epilogue) = ("matmul_f64", &Plain);
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
     x.check(c.len(), 1, [0; 3])?;
@@ -297,6 +306,8 @@ enum Path<'a, O: Operand, E> {
     /// The dealt order; elements of workspace for a copy of the few rows or columns.
     Dealt(usize),
     Small(Product<'a, O, E>, Plan),
+    Swept(Product<'a, O, E>),
+    Ranked(Product<'a, O, E>),
     Blocks(Product<'a, O, E>, Layout),
 }
 
@@ -334,12 +345,20 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         };
         let (a, b) = (view(self.a, self.trans_a, self.lda), view(self.b, self.trans_b, self.ldb));
         // Lanes run along the columns of C, or along its rows where it has too few columns to fill them.
-        let turned = self.n <= O::Real::LANES * 3 / 4 && self.m > self.n && !E::GROUPS;
+        let lanes = |x: usize| if x <= O::Real::HALF { O::Real::HALF } else { x.next_multiple_of(O::Real::LANES) };
+        let fuller = self.n * lanes(self.m) < self.m * lanes(self.n);
+        let turned = self.n <= O::Real::LANES * 3 / 4 && fuller && !E::GROUPS;
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
         let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue };
-        match product.small(ctx) {
+        if rank::is_ranked(&product) {
+            return Path::Ranked(product);
+        }
+        if sweep::is_swept(&product) {
+            return Path::Swept(product);
+        }
+        match product.small(ctx, threads) {
             Some(plan) => Path::Small(product, plan),
             None => {
                 let layout = product.layout(ctx, threads);
@@ -370,6 +389,10 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
                 let _fp = FpEnv::enter(ctx.flush_subnormals());
                 ctx.dispatch(Small { product, plan: *plan, c });
             }
+            // SAFETY: the contract.
+            Path::Swept(product) => unsafe { sweep::run(product, ctx, threads, c) },
+            // SAFETY: the contract.
+            Path::Ranked(product) => unsafe { rank::run(product, ctx, threads, c) },
             // SAFETY: the contract.
             Path::Blocks(product, layout) => unsafe { product.run(ctx, layout, c, scratch) },
         }

@@ -1,5 +1,6 @@
 //! Panels: a strip of rows of A, or of columns of B, laid out in the order in which the tile reads it.
 
+use super::driver::panel_width;
 use super::real::{Real, V8, V16, Vector};
 use crate::element::{Storage, bf16, f16};
 use crate::simd::{Kernel, LANES, Simd};
@@ -12,6 +13,8 @@ pub(super) const SLACK: usize = LANES;
 pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// What it is computed in.
     type Real: Real;
+    /// Whether the elements are numbers to compute with.
+    const DIRECT: bool;
     /// The elements as numbers to compute with, where no conversion is needed: such a matrix can be read in place.
     fn direct(p: *const Self) -> Option<*const Self::Real>;
     /// The element as a number to compute with.
@@ -37,6 +40,7 @@ macro_rules! direct {
     ($($t:ty)*) => {$(
         impl Operand for $t {
             type Real = $t;
+            const DIRECT: bool = true;
             #[inline(always)]
             fn direct(p: *const $t) -> Option<*const $t> {
                 Some(p)
@@ -70,6 +74,7 @@ macro_rules! widened {
     ($($t:ty)*) => {$(
         impl Operand for $t {
             type Real = f32;
+            const DIRECT: bool = false;
             #[inline(always)]
             fn direct(_: *const $t) -> Option<*const f32> {
                 None
@@ -112,6 +117,9 @@ pub(super) struct Strip<O> {
 /// Steps of k that are widened at a time before they are turned.
 const STAGE: usize = 64;
 
+/// Tiles of A that are packed at a time.
+const TILES: usize = 8;
+
 /// Rows of B that are asked for ahead of their use.
 const ROWS_AHEAD: usize = 8;
 
@@ -127,17 +135,21 @@ impl<O: Operand> Strip<O> {
         // SAFETY: the contract; row p of the strip is width elements, and loads past the width are masked.
         unsafe {
             if self.across == 1 {
-                // Along the rows, so that memory is read as it lies: vector i goes to panel i·lanes / nr.
+                // Along the rows, so that memory is read as it lies.
                 let whole = self.width / nr * nr;
+                let panel = nr * self.k;
                 for p in 0..self.k {
-                    let src = self.src.wrapping_add(p * self.along);
-                    let dst = dst.wrapping_add(p * nr);
-                    let ahead = self.src.wrapping_add((p + ROWS_AHEAD).min(self.k - 1) * self.along);
-                    for i in (0..whole).step_by(nr) {
-                        s.prefetch(ahead.wrapping_add(i).cast());
+                    let mut src = self.src.wrapping_add(p * self.along);
+                    let mut ahead = self.src.wrapping_add((p + ROWS_AHEAD).min(self.k - 1) * self.along);
+                    let mut dst = dst.wrapping_add(p * nr);
+                    for _ in 0..whole / nr {
+                        s.prefetch(ahead.cast());
                         for j in (0..nr).step_by(lanes) {
-                            O::load_up_to(s, src.add(i + j), lanes).store(s, dst.add(i * self.k + j));
+                            O::load_up_to(s, src.add(j), lanes).store(s, dst.add(j));
                         }
+                        src = src.wrapping_add(nr);
+                        ahead = ahead.wrapping_add(nr);
+                        dst = dst.wrapping_add(panel);
                     }
                 }
                 done = whole;
@@ -147,6 +159,55 @@ impl<O: Operand> Strip<O> {
                 let part = Strip { src: self.src.wrapping_add(done * self.across), width, ..self };
                 part.pack(s, dst.add(done * self.k), nr);
                 done += nr;
+            }
+        }
+    }
+
+    /// Packs the strip as tiles `height` high, tile behind tile: element (i, p) of a tile goes to its p·height + i. The
+    /// width is a multiple of the height. Up to [`SLACK`] elements past the end are overwritten.
+    ///
+    /// # Safety
+    /// The strip is readable; width·k + SLACK elements are writable at `dst`.
+    #[inline(always)]
+    pub(super) unsafe fn pack_tiles<S: Simd>(self, s: S, dst: *mut O::Real, height: usize) {
+        let half = <O::Real as Real>::HALF;
+        // SAFETY: the contract; only the first `height` elements are read for the last tile, and for every tile of numbers
+        // that are widened.
+        unsafe {
+            match O::direct(self.src) {
+                Some(src) if self.across == 1 && height <= half => {
+                    // Some tiles at a time along the rows, so that memory is read nearly as it lies. A store's surplus is
+                    // overwritten by the rows after it.
+                    for i0 in (0..self.width).step_by(TILES * height) {
+                        let end = self.width.min(i0 + TILES * height);
+                        for p in 0..self.k {
+                            let (src, dst) = (src.wrapping_add(p * self.along), dst.wrapping_add(p * height));
+                            let mut i = i0;
+                            // What a store has too much must not reach the next tile.
+                            let surplus = p * height + half <= self.k * height;
+                            while i < end {
+                                s.prefetch(src.wrapping_add(ROWS_AHEAD * self.along + i).cast());
+                                i += LANES;
+                            }
+                            i = i0;
+                            while surplus && i + half <= self.width && i < end {
+                                <O::Real as Real>::Narrow::<S>::load(s, src.add(i)).store(s, dst.add(i * self.k));
+                                i += height;
+                            }
+                            while i < end {
+                                let row = <O::Real as Real>::Narrow::<S>::load_first(s, src.add(i), height);
+                                row.store_first(s, dst.add(i * self.k), height);
+                                i += height;
+                            }
+                        }
+                    }
+                }
+                _ => {
+                    for i in (0..self.width).step_by(height) {
+                        let part = Strip { src: self.src.wrapping_add(i * self.across), width: height, ..self };
+                        part.pack(s, dst.add(i * self.k), height);
+                    }
+                }
             }
         }
     }
@@ -178,19 +239,8 @@ impl<O: Operand> Strip<O> {
     #[inline(always)]
     unsafe fn copy<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
         let lanes = <O::Real as Real>::LANES;
-        let half = <O::Real as Real>::HALF;
         // SAFETY: row p of the strip is width elements (contract); the stores end at most SLACK after k·stride.
         unsafe {
-            if let Some(src) = O::direct(self.src)
-                && self.width < half
-            {
-                for p in 0..self.k {
-                    let row =
-                        <O::Real as Real>::Narrow::<S>::load_first(s, src.wrapping_add(p * self.along), self.width);
-                    row.store(s, dst.add(p * stride));
-                }
-                return;
-            }
             let mut i = 0;
             while i < self.width {
                 let (src, dst, width) = (self.src.wrapping_add(i), dst.add(i), self.width - i);
@@ -239,30 +289,27 @@ impl<O: Operand> Strip<O> {
     }
 }
 
-/// Lines of each column that are asked for ahead of their use.
-const AHEAD: usize = 4 * LANES;
-
-/// [`Strip::pack_panels`] as a function of its own.
-pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
+/// [`Strip::pack_panels`] of the instruction set's width, as a function of its own.
+pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real);
 
 impl<O: Operand> Kernel for &PackPanels<O> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: the contract of whoever made it.
-        unsafe { self.0.pack_panels(s, self.1, self.2) }
+        unsafe { self.0.pack_panels(s, self.1, const { panel_width::<O::Real>(S::ISA) }) }
     }
 }
 
-/// [`Strip::pack`] as a function of its own.
-pub(super) struct PackStrip<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
+/// [`Strip::pack_tiles`] as a function of its own.
+pub(super) struct PackTiles<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
 
-impl<O: Operand> Kernel for &PackStrip<O> {
+impl<O: Operand> Kernel for &PackTiles<O> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: the contract of whoever made it.
-        unsafe { self.0.pack(s, self.1, self.2) }
+        unsafe { self.0.pack_tiles(s, self.1, self.2) }
     }
 }
 
@@ -279,25 +326,45 @@ impl<T: Real> Strip<T> {
         unsafe {
             let mut i = 0;
             while i < self.width {
-                let last = (self.width - i - 1).min(side - 1);
                 let (src, dst) = (self.src.wrapping_add(i * self.across), dst.add(i));
-                let mut p = 0;
-                while p + side <= self.k {
-                    if p.is_multiple_of(LANES) {
-                        for r in 0..=last {
-                            s.prefetch(src.wrapping_add(r * self.across + p + AHEAD).cast());
-                        }
-                    }
-                    T::turn(s, src.add(p), self.across, last, dst.add(p * stride), stride);
-                    p += side;
-                }
-                while p < self.k {
-                    for r in 0..=last {
-                        *dst.add(p * stride + r) = *src.add(r * self.across + p);
-                    }
-                    p += 1;
+                // With a constant in place of the last column, the addresses of a block are a few registers.
+                if self.width - i >= side {
+                    self.turn_columns(s, src, side - 1, dst, stride);
+                } else {
+                    self.turn_columns(s, src, self.width - i - 1, dst, stride);
                 }
                 i += side;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Strip::turn`], for the columns from `src` to the one `last` after it.
+    #[inline(always)]
+    unsafe fn turn_columns<S: Simd>(self, s: S, src: *const T, last: usize, dst: *mut T, stride: usize) {
+        let side = T::turn_side(S::ISA);
+        // SAFETY: the contract.
+        unsafe {
+            let (mut at, mut to) = (src, dst);
+            let mut left = self.k;
+            while left >= LANES {
+                for _ in 0..LANES / side {
+                    T::turn(s, at, self.across, last, to, stride);
+                    at = at.add(side);
+                    to = to.add(side * stride);
+                }
+                left -= LANES;
+            }
+            while left >= side {
+                T::turn(s, at, self.across, last, to, stride);
+                at = at.add(side);
+                to = to.add(side * stride);
+                left -= side;
+            }
+            for p in 0..left {
+                for r in 0..=last {
+                    *to.add(p * stride + r) = *at.add(r * self.across + p);
+                }
             }
         }
     }

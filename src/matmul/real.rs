@@ -38,6 +38,11 @@ pub(crate) trait Vector<S: Simd, T>: Copy {
     /// a·b + c, rounded once.
     fn fma(s: S, a: Self, b: Self, c: Self) -> Self;
     fn mul(s: S, a: Self, b: Self) -> Self;
+    /// x·b + c, rounded once, where x stands `OFFSET` elements after `p`.
+    ///
+    /// # Safety
+    /// `p + OFFSET` is valid for reading.
+    unsafe fn fma_splat<const OFFSET: usize>(s: S, p: *const T, b: Self, c: Self) -> Self;
     /// # Safety
     /// `p` is valid for reading a vector.
     unsafe fn load(s: S, p: *const T) -> Self;
@@ -83,7 +88,7 @@ pub(crate) struct V8<S: Simd>(pub S::H);
 pub(crate) struct D8<S: Simd>(pub S::D);
 
 macro_rules! vector {
-    ($name:ident, $t:ty, $lanes:literal, $splat:ident $fma:ident $mul:ident $load:ident $store:ident $load_first:ident $store_first:ident) => {
+    ($name:ident, $t:ty, $lanes:literal, $splat:ident $fma:ident $mul:ident $fma_splat:ident $load:ident $store:ident $load_first:ident $store_first:ident) => {
         impl<S: Simd> Vector<S, $t> for $name<S> {
             const LANES: usize = $lanes;
             #[inline(always)]
@@ -97,6 +102,11 @@ macro_rules! vector {
             #[inline(always)]
             fn mul(s: S, a: Self, b: Self) -> Self {
                 $name(s.$mul(a.0, b.0))
+            }
+            #[inline(always)]
+            unsafe fn fma_splat<const OFFSET: usize>(s: S, p: *const $t, b: Self, c: Self) -> Self {
+                // SAFETY: the contract.
+                $name(unsafe { s.$fma_splat::<OFFSET>(p, b.0, c.0) })
             }
             #[inline(always)]
             unsafe fn load(s: S, p: *const $t) -> Self {
@@ -121,9 +131,9 @@ macro_rules! vector {
         }
     };
 }
-vector!(V16, f32, 16, splat fma mul load store load_first store_first);
-vector!(V8, f32, 8, splat_h fma_h mul_h load_h store_h load_first_h store_first_h);
-vector!(D8, f64, 8, splat_d fma_d mul_d load_d store_d load_first_d store_first_d);
+vector!(V16, f32, 16, splat fma mul fma_splat load store load_first store_first);
+vector!(V8, f32, 8, splat_h fma_h mul_h fma_splat_h load_h store_h load_first_h store_first_h);
+vector!(D8, f64, 8, splat_d fma_d mul_d fma_splat_d load_d store_d load_first_d store_first_d);
 
 impl Real for f32 {
     const ONE: f32 = 1.0;

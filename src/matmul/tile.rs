@@ -27,8 +27,31 @@ pub(super) struct Tiles<T> {
     pub c_row: usize,
     pub c_col: usize,
     pub c_step: usize,
+    /// Elements from a tile of C to the one that is asked for while it computes.
+    pub c_ahead: usize,
+    pub next: Next<T>,
     pub alpha: T,
     pub beta: T,
+}
+
+/// What is read after these tiles, and is asked for while they compute: rows of so many lines, `row` elements apart.
+#[derive(Clone, Copy)]
+pub(super) struct Next<T> {
+    pub ptr: *const T,
+    pub row: usize,
+    pub lines: usize,
+    /// So many tiles ask, each for [`Next::rows_per_tile`].
+    pub tiles: usize,
+}
+
+impl<T> Next<T> {
+    pub(super) const NOTHING: Next<T> = Next { ptr: std::ptr::null(), row: 0, lines: 1, tiles: 0 };
+
+    /// A tile asks for two lines in each turn of its loop, of two halves of its rows.
+    #[inline(always)]
+    pub(super) fn rows_per_tile(k: usize, lines: usize) -> usize {
+        (k / UNROLL).div_ceil(lines) * 2
+    }
 }
 
 /// Runs the kernel of the tiles' size.
@@ -88,6 +111,9 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
     }
 }
 
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
 /// Steps of k in one turn of the loop: a short loop's end is then foreseen.
 const UNROLL: usize = 4;
 
@@ -99,49 +125,80 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
         let t = self.0;
         let (k, b_row) = (t.k, t.b_row);
         let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
-        for _ in 0..t.tiles {
+        let rows_per_tile = if t.next.tiles > 0 { Next::<T>::rows_per_tile(k, t.next.lines) } else { 0 };
+        for tile in 0..t.tiles {
+            // Lines to ask for; where there are none, one that is near.
+            let asks = tile < t.next.tiles;
+            let line = if asks { LINE / size_of::<T>() } else { 0 };
+            let jump = if asks { t.next.row.wrapping_sub(t.next.lines * line) } else { 0 };
+            let mut next = if asks { t.next.ptr.wrapping_add(tile * rows_per_tile * t.next.row) } else { t.b };
+            let half = rows_per_tile / 2 * if asks { t.next.row } else { 0 };
+            let mut lines = t.next.lines;
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
                 if t.c_col == 1 {
                     for i in 0..MR {
-                        s.prefetch(c0.wrapping_add(i * t.c_row).cast());
+                        s.prefetch(c0.wrapping_add(i * t.c_row + t.c_ahead).cast());
                     }
                 }
-                let (mut a, mut b) = (a0, b0);
+                // Rows of A have a pointer each, columns one for all.
+                let mut a = [a0; MR];
+                for i in 0..MR {
+                    a[i] = if ROWS { a0.wrapping_add(i * t.a_row) } else { a0 };
+                }
+                let mut b = b0;
                 macro_rules! step {
-                    ($q:expr) => {
+                    ($q:literal) => {
                         let mut row = [V::splat(s, T::default()); NV];
                         for j in 0..NV {
                             row[j] = V::load(s, b.add(j * V::LANES));
                         }
-                        for i in 0..MR {
-                            let x = V::splat(s, *if ROWS { a.add(i * t.a_row + $q) } else { a.add(i) });
-                            for j in 0..NV {
-                                acc[i][j] = V::fma(s, x, row[j], acc[i][j]);
-                            }
-                        }
+                        step!($q row: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
                         b = b.wrapping_add(b_row);
                         if !ROWS {
-                            a = a.wrapping_add(t.a_col);
+                            a[0] = a[0].wrapping_add(t.a_col);
                         }
                     };
+                    ($q:literal $row:ident: $($i:literal)*) => {$(
+                        if $i < MR {
+                            for j in 0..NV {
+                                acc[$i % MR][j] = if ROWS {
+                                    V::fma_splat::<$q>(s, a[$i % MR], $row[j], acc[$i % MR][j])
+                                } else {
+                                    V::fma_splat::<$i>(s, a[0], $row[j], acc[$i % MR][j])
+                                };
+                            }
+                        }
+                    )*};
                 }
                 let mut left = k;
                 while left >= UNROLL {
+                    s.prefetch_far(next.cast());
+                    s.prefetch_far(next.wrapping_add(half).cast());
+                    next = next.wrapping_add(line);
+                    lines -= 1;
+                    if lines == 0 {
+                        lines = t.next.lines;
+                        next = next.wrapping_add(jump);
+                    }
                     step!(0);
                     step!(1);
                     step!(2);
                     step!(3);
                     if ROWS {
-                        a = a.wrapping_add(UNROLL);
+                        for a in &mut a {
+                            *a = a.wrapping_add(UNROLL);
+                        }
                     }
                     left -= UNROLL;
                 }
                 for _ in 0..left {
                     step!(0);
                     if ROWS {
-                        a = a.wrapping_add(1);
+                        for a in &mut a {
+                            *a = a.wrapping_add(1);
+                        }
                     }
                 }
                 // One branch for the tile: an accumulator that is reached in a loop with branches would live in memory.

@@ -15,6 +15,13 @@ impl Avx2 {
             is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         found.then_some(Avx2(()))
     }
+
+    /// # Safety
+    /// The machine has the instructions.
+    #[inline]
+    pub(super) unsafe fn assume() -> Self {
+        Avx2(())
+    }
 }
 
 /// # Safety
@@ -273,6 +280,11 @@ impl Simd for Avx2 {
         unsafe { _mm_sfence() }
     }
     #[inline(always)]
+    fn prefetch_far(self, p: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
     fn prefetch(self, p: *const f32) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -332,7 +344,6 @@ impl Simd for Avx2 {
         fma_d(a: [__m256d; 2], b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] { [_mm256_fmadd_pd(a[0], b[0], c[0]), _mm256_fmadd_pd(a[1], b[1], c[1])] }
         splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
         mul_h(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
-        halves(a: [__m256; 2]) -> (__m256, __m256) { (a[0], a[1]) }
         fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
         widen_w(a: __m256i) -> [__m256i; 2] { [_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(a))] }
         narrow_w(a: [__m256i; 2]) -> __m256i { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(a[0], a[1])) }
@@ -344,6 +355,25 @@ impl Simd for Avx2 {
         min_lane(a: [__m256; 2]) -> f32 { min8(_mm256_min_ps(a[0], a[1])) }
     }
 
+    #[inline(always)]
+    fn halves(self, a: [__m256; 2]) -> (__m256, __m256) {
+        (a[0], a[1])
+    }
+    #[inline(always)]
+    unsafe fn fma_splat<const OFFSET: usize>(self, p: *const f32, b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_ps2::<OFFSET>(p, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn fma_splat_h<const OFFSET: usize>(self, p: *const f32, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_ps::<OFFSET>(p, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn fma_splat_d<const OFFSET: usize>(self, p: *const f64, b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] {
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_pd2::<OFFSET>(p, b, c) }
+    }
     #[inline(always)]
     fn ldexp(self, x: [__m256; 2], n: [__m256; 2]) -> [__m256; 2] {
         super::ldexp_by_parts(self, x, n)
@@ -461,5 +491,68 @@ pub(super) unsafe fn turn4_d(p: *const f64, ld: usize, last: usize, dst: *mut f6
             _mm256_storeu_pd(dst.add(2 * h * stride), _mm256_unpacklo_pd(r[2 * h], r[2 * h + 1]));
             _mm256_storeu_pd(dst.add((2 * h + 1) * stride), _mm256_unpackhi_pd(r[2 * h], r[2 * h + 1]));
         }
+    }
+}
+
+/// The steps of a register tile in assembly. With intrinsics the compiler moves loads of many steps ahead, for which the sums
+/// must leave their registers: half the speed. These keep their place. Inlined into entries, which have their features.
+mod splat {
+    use core::arch::asm;
+    use core::arch::x86_64::*;
+
+    macro_rules! two {
+        ($name:ident, $number:ty, $vector:ty, $broadcast:literal, $fma:literal) => {
+            /// # Safety
+            /// AVX2 and FMA; `p + OFFSET` is valid for reading.
+            #[inline]
+            #[target_feature(enable = "avx2,fma")]
+            pub(super) unsafe fn $name<const OFFSET: usize>(
+                p: *const $number,
+                b: [$vector; 2],
+                c: [$vector; 2],
+            ) -> [$vector; 2] {
+                let [mut c0, mut c1] = c;
+                // SAFETY: reads the number that the contract names.
+                unsafe {
+                    asm!(
+                        concat!($broadcast, " [{p} + {offset}]"),
+                        concat!($fma, " {c0}, {x}, {b0}"),
+                        concat!($fma, " {c1}, {x}, {b1}"),
+                        x = out(ymm_reg) _,
+                        p = in(reg) p,
+                        offset = const OFFSET * size_of::<$number>(),
+                        b0 = in(ymm_reg) b[0],
+                        b1 = in(ymm_reg) b[1],
+                        c0 = inout(ymm_reg) c0,
+                        c1 = inout(ymm_reg) c1,
+                        options(nostack, preserves_flags),
+                    );
+                }
+                [c0, c1]
+            }
+        };
+    }
+    two!(fma_ps2, f32, __m256, "vbroadcastss {x}, dword ptr", "vfmadd231ps");
+    two!(fma_pd2, f64, __m256d, "vbroadcastsd {x}, qword ptr", "vfmadd231pd");
+
+    /// # Safety
+    /// AVX2 and FMA; `p + OFFSET` is valid for reading.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn fma_ps<const OFFSET: usize>(p: *const f32, b: __m256, mut c: __m256) -> __m256 {
+        // SAFETY: reads the float that the contract names.
+        unsafe {
+            asm!(
+                "vbroadcastss {x}, dword ptr [{p} + {offset}]",
+                "vfmadd231ps {c}, {x}, {b}",
+                x = out(ymm_reg) _,
+                p = in(reg) p,
+                offset = const OFFSET * size_of::<f32>(),
+                b = in(ymm_reg) b,
+                c = inout(ymm_reg) c,
+                options(nostack, preserves_flags),
+            );
+        }
+        c
     }
 }

@@ -18,6 +18,13 @@ impl Avx512 {
             && super::Avx2::new().is_some();
         found.then_some(Avx512(()))
     }
+
+    /// # Safety
+    /// The machine has the instructions.
+    #[inline]
+    pub(super) unsafe fn assume() -> Self {
+        Avx512(())
+    }
 }
 
 /// # Safety
@@ -165,6 +172,11 @@ impl Simd for Avx512 {
     fn fence(self) {
         // SAFETY: every x86-64 has it; it touches no memory.
         unsafe { _mm_sfence() }
+    }
+    #[inline(always)]
+    fn prefetch_far(self, p: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
     #[inline(always)]
     fn prefetch(self, p: *const f32) {

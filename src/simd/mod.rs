@@ -150,6 +150,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_first_w(self, p: *mut u16, v: Self::W, n: usize);
     /// Asks for the cache line at `p`, which may be any address.
     fn prefetch(self, p: *const f32);
+    /// The same, into the second-level cache.
+    fn prefetch_far(self, p: *const f32);
     /// Stores 16 floats past the caches, where there is an instruction for it. Other threads see them after
     /// [`Simd::fence`].
     ///
@@ -299,6 +301,37 @@ pub trait Simd: Copy + Send + Sync + 'static {
         halves::to_bf16(self, a)
     }
 
+    // Products with one number, the step of a register tile. Written in assembly where compilers, given many of them, hold
+    // too much in registers at once and too little of the sums.
+
+    /// x·b + c in every lane, rounded once, where x stands `OFFSET` elements after `p`.
+    ///
+    /// # Safety
+    /// `p + OFFSET` is valid for reading.
+    #[inline(always)]
+    unsafe fn fma_splat<const OFFSET: usize>(self, p: *const f32, b: Self::F, c: Self::F) -> Self::F {
+        // SAFETY: the contract.
+        self.fma(self.splat(unsafe { *p.add(OFFSET) }), b, c)
+    }
+    /// [`Simd::fma_splat`] of half a vector.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn fma_splat_h<const OFFSET: usize>(self, p: *const f32, b: Self::H, c: Self::H) -> Self::H {
+        // SAFETY: the contract.
+        self.fma_h(self.splat_h(unsafe { *p.add(OFFSET) }), b, c)
+    }
+    /// [`Simd::fma_splat`] in f64.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn fma_splat_d<const OFFSET: usize>(self, p: *const f64, b: Self::D, c: Self::D) -> Self::D {
+        // SAFETY: the contract.
+        self.fma_d(self.splat_d(unsafe { *p.add(OFFSET) }), b, c)
+    }
+
     // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.
 
     /// The sum of 16 lanes, folded by halves.
@@ -406,16 +439,27 @@ fn outline<S: Simd, K: Kernel>(s: S, kernel: K) -> K::Out {
 /// If this machine does not have `isa`; a [`crate::Context`] never holds such a one.
 #[inline]
 pub fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
+    assert!(isa.is_available(), "{} was not detected", isa.name());
+    // SAFETY: just checked.
+    unsafe { dispatch_detected(isa, kernel) }
+}
+
+/// [`dispatch`] without the look at what the machine has, which small kernels feel.
+///
+/// # Safety
+/// The machine has `isa`.
+#[inline]
+pub(crate) unsafe fn dispatch_detected<K: Kernel>(isa: Isa, kernel: K) -> K::Out {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the token exists only where detection found every feature that the entry enables.
-        Isa::Avx512 => unsafe { avx512::enter(Avx512::new().expect("AVX-512 was not detected"), kernel) },
+        // SAFETY: the contract; with it the token may exist, and the entry's features are there.
+        Isa::Avx512 => unsafe { avx512::enter(Avx512::assume(), kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::Avx2 => unsafe { avx2::enter(Avx2::new().expect("AVX2 and FMA were not detected"), kernel) },
+        Isa::Avx2 => unsafe { avx2::enter(Avx2::assume(), kernel) },
         Isa::Portable | Isa::Neon => outline(Portable, kernel),
         Isa::Scalar => outline(Scalar, kernel),
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 => panic!("{} was not detected", isa.name()),
+        Isa::Avx2 | Isa::Avx512 => unreachable!("{} on another architecture", isa.name()),
     }
 }

@@ -116,6 +116,8 @@ impl Simd for Scalar {
         super::outline(self, kernel)
     }
     #[inline(always)]
+    fn prefetch_far(self, _: *const f32) {}
+    #[inline(always)]
     fn prefetch(self, _: *const f32) {}
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use evenkeel::activation::{
 use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
-use evenkeel::matmul::{Transpose, matmul_f32};
+use evenkeel::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f32};
 use evenkeel::optim::{
     AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
 };
@@ -183,6 +183,16 @@ fn matmul(ctx: &Context, check: Check<'_>) {
             let ldb = if tb == Transpose::No { n } else { k };
             check(&format!("matmul_f32 {m}x{n}x{k}"), &mut || {
                 matmul_f32(ctx, ta, tb, m, n, k, 1.0, &a, lda, &b, ldb, 0.0, &mut c, n).unwrap();
+            });
+            let half = |x: &[f32]| x.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>();
+            let (a16, b16) = (half(&a), half(&b));
+            check(&format!("matmul_bf16 {m}x{n}x{k}"), &mut || {
+                matmul_bf16(ctx, ta, tb, m, n, k, 1.0, &a16, lda, &b16, ldb, 0.0, &mut c, n).unwrap();
+            });
+            let mut all = vec![0.0; 5 * m * n];
+            check(&format!("matmul_batched_f32 5x{m}x{n}x{k}"), &mut || {
+                let c = &mut all[..];
+                matmul_batched_f32(ctx, ta, tb, 5, m, n, k, 1.0, &a, lda, 0, &b, ldb, 0, 0.0, c, n, m * n).unwrap();
             });
         }
     }

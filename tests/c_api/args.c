@@ -6,8 +6,8 @@
 
 enum { MOST = 6, ROOM = 1024 };
 
-/* What a pointer points to: f floats, h bf16 or f16, d doubles, q int64 class numbers; an output (o) or an input (i); a whole tensor
- * or one value (1); optional (?). */
+/* What a pointer points to: f floats, h bf16 or f16, d doubles, q int64 class numbers; an output (o) or an input (i); a
+ * whole tensor or one value (1); optional (?). */
 typedef struct {
     const char *name;
     const char *kind;
@@ -37,6 +37,26 @@ static ek_status matmul(const arguments *a)
 {
     return ek_matmul_f32(NULL, a->e[0], a->e[1], a->n[0], a->n[1], a->n[2], 1, F(0), a->n[2], F(1), a->n[1], 1, F(2),
                          a->n[1]);
+}
+static ek_status matmul_f64(const arguments *a)
+{
+    return ek_matmul_f64(NULL, a->e[0], a->e[1], a->n[0], a->n[1], a->n[2], 1, D(0), a->n[2], D(1), a->n[1], 1, D(2),
+                         a->n[1]);
+}
+static ek_status matmul_bf16(const arguments *a)
+{
+    return ek_matmul_bf16(NULL, a->e[0], a->e[1], a->n[0], a->n[1], a->n[2], 1, H(0), a->n[2], H(1), a->n[1], 1, F(2),
+                          a->n[1]);
+}
+static ek_status matmul_f16(const arguments *a)
+{
+    return ek_matmul_f16(NULL, a->e[0], a->e[1], a->n[0], a->n[1], a->n[2], 1, H(0), a->n[2], H(1), a->n[1], 1, F(2),
+                         a->n[1]);
+}
+static ek_status matmul_batched(const arguments *a)
+{
+    return ek_matmul_batched_f32(NULL, a->e[0], a->e[1], 2, a->n[0], a->n[1], a->n[2], 1, F(0), a->n[2], 16, F(1),
+                                 a->n[1], 16, 1, F(2), a->n[1], 16);
 }
 static ek_status linear_forward(const arguments *a)
 {
@@ -205,6 +225,10 @@ static ek_status gradient_flow(const arguments *a)
 
 static const function functions[] = {
     {"ek_matmul_f32", matmul, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
+    {"ek_matmul_f64", matmul_f64, 2, 3, {{"a", "id", 0}, {"b", "id", 0}, {"c", "od", 0}}},
+    {"ek_matmul_bf16", matmul_bf16, 2, 3, {{"a", "ih", 0}, {"b", "ih", 0}, {"c", "of", 0}}},
+    {"ek_matmul_f16", matmul_f16, 2, 3, {{"a", "ih", 0}, {"b", "ih", 0}, {"c", "of", 0}}},
+    {"ek_matmul_batched_f32", matmul_batched, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
     {"ek_linear_forward_f32", linear_forward, 1, 3,
      {{"x", "if", 0}, {"w", "if", 0}, {"bias", "if?", 0}, {"z", "of?", 0}, {"y", "of", 0}}},
     {"ek_linear_backward_input_f32", linear_backward_input, 1, 3,
@@ -461,6 +485,11 @@ static void particular(void)
           "ldc is 4 but rows of c hold n = 5 elements");
     FAILS(ek_matmul_f32(NULL, 0, 0, 3, 5, 2, 1, x, (size_t)-1 / 2, x, 5, 0, y, 5), EK_STATUS_INVALID_SIZE,
           "ek_matmul_f32", "a has");
+    FAILS(ek_matmul_batched_f32(NULL, 0, 0, 2, 3, 2, 2, 1, x, 2, 0, x, 2, 0, 0, y, 2, 5), EK_STATUS_INVALID_SIZE,
+          "ek_matmul_batched_f32", "stride_c is 5 but a product's c spans 6 elements");
+    FAILS(ek_matmul_batched_f32(NULL, 0, 0, (size_t)-1 / 2, 3, 2, 2, 1, x, 2, 8, x, 2, 0, 0, y, 2, 6),
+          EK_STATUS_INVALID_SIZE, "ek_matmul_batched_f32", "more than this machine can address");
+    CHECK(ek_matmul_batched_f32(NULL, 0, 0, 0, 3, 2, 2, 1, NULL, 2, 0, NULL, 2, 0, 0, NULL, 2, 6) == EK_STATUS_OK);
     FAILS(ek_cross_entropy_f32(NULL, 0, -100, 1, 4, 4, x, targets, NULL, &mean, y), EK_STATUS_INVALID_ARGUMENT,
           "ek_cross_entropy_f32", "4");
     FAILS(ek_cross_entropy_f32(NULL, 0, -100, 1, 4, 4, x, targets, NULL, &mean, x), EK_STATUS_INVALID_ARGUMENT,

@@ -8,6 +8,7 @@ mod init;
 mod linear;
 mod loss;
 mod matmul;
+mod matmul_types;
 mod monitor;
 mod optim;
 mod optim_scalar;

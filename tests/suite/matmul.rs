@@ -161,6 +161,42 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: samples(24) as u32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn larger_random_shapes_have_the_specified_bits(
+        (m, n, k) in (1usize..=300, 1usize..=300, 1usize..=300),
+        which in 0usize..4,
+        alpha in prop::sample::select(vec![1.0f32, -1.0, 0.5]),
+        beta in prop::sample::select(vec![0.0f32, 1.0, -1.0, 0.5]),
+        pad in prop::array::uniform3(0usize..5),
+        skip in prop::array::uniform3(0usize..5),
+        seed: u64,
+    ) {
+        let (ta, tb) = transposes().nth(which).unwrap();
+        let contexts: Vec<Context> = common::exact_contexts().collect();
+        Case { ta, tb, m, n, k, alpha, beta, pad, skip, seed }.check(&contexts);
+    }
+}
+
+/// Few rows against many columns, many rows against few, few steps of k: each has a path of its own.
+#[test]
+fn paths_of_extreme_shapes_have_the_specified_bits() {
+    let contexts = all_contexts();
+    for (ta, tb) in transposes() {
+        for few in 1..=14 {
+            Case { beta: 0.5, ..Case::new(ta, tb, few, 100, 70) }.check(&contexts);
+            Case { alpha: -1.0, ..Case::new(ta, tb, 100, few, 70) }.check(&contexts);
+            Case { beta: 1.0, ..Case::new(ta, tb, 90, 150, few) }.check(&contexts);
+        }
+        // Sums that wait in cache are cut at 2,048; rows 4 KiB apart are packed where others are not.
+        Case { beta: 1.0, ..Case::new(ta, tb, 1, 2500, 260) }.check(&contexts);
+        Case::new(ta, tb, 3, 1024, 40).check(&contexts);
+        Case::new(ta, tb, 40, 1024, 8).check(&contexts);
+    }
+}
+
 /// Every remainder of every tile, and the edges of every block of k.
 #[test]
 fn tile_and_block_edges_have_the_specified_bits() {
@@ -210,6 +246,24 @@ fn a_row_alone_has_the_bits_it_has_in_a_batch_when_asked() {
             for m in [1, 2, 3, 4, 5, 17] {
                 let part = Case { m, ..case.clone() }.run(&ctx, &d);
                 assert_same_bits(&format!("{m} rows on {isa:?}"), &part[..m * 35], &whole[..m * 35]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_column_alone_has_the_bits_it_has_among_others_when_asked() {
+    for isa in common::isas().filter(|isa| isa.is_fused()) {
+        let ctx = Context::builder().isa(isa).batch_invariant(true).build().unwrap();
+        for ta in TRANSPOSES {
+            let case = Case::new(ta, Transpose::No, 40, 35, 300);
+            let d = case.data();
+            let whole = case.run(&ctx, &d);
+            for n in [1, 2, 3, 4, 5, 13, 17] {
+                let mut c = vec![0.0; 40 * n];
+                matmul_f32(&ctx, ta, Transpose::No, 40, n, 300, 1.0, &d.a, d.lda, &d.b, d.ldb, 0.0, &mut c, n).unwrap();
+                let want: Vec<f32> = whole.chunks(35).flat_map(|row| row[..n].to_vec()).collect();
+                assert_same_bits(&format!("{n} columns on {isa:?}"), &c, &want);
             }
         }
     }

@@ -1,0 +1,157 @@
+//! The ascending order for the sum of a few outer products: C is written along its rows, and nothing is packed.
+
+use super::driver::{Pointer, Product};
+use super::epilogue::{Epilogue, Finished};
+use super::pack::Operand;
+use super::real::{Real, Vector};
+use crate::context::Context;
+use crate::parallel::Work;
+use crate::simd::{Kernel, Simd};
+use std::ops::Range;
+
+/// Steps of k at most: as many numbers of A as stay in registers for two rows of C.
+const DEPTH: usize = 4;
+
+/// Rows of C in one task.
+const PIECE: usize = 84;
+
+/// Whether a product goes this way.
+pub(super) fn is_ranked<O: Operand, E>(x: &Product<'_, O, E>) -> bool {
+    O::direct(x.b.ptr).is_some() && x.k <= DEPTH && x.b.col == 1 && x.c_col == 1 && x.n >= O::Real::LANES
+}
+
+/// # Safety
+/// As [`Product::run`]; the product [`is_ranked`].
+pub(super) unsafe fn run<O: Operand, E: Epilogue<O::Real>>(
+    x: &Product<'_, O, E>,
+    ctx: &Context,
+    threads: usize,
+    c: *mut O::Real,
+) {
+    let tasks = x.m.div_ceil(PIECE);
+    // Writing C is what takes the time.
+    let workers = ctx.workers(Work::elements(x.m * x.n, 0.15), threads.min(tasks));
+    let c = Pointer(c);
+    ctx.for_each_worker(workers, tasks, |_, task| {
+        let rows = task * PIECE..x.m.min((task + 1) * PIECE);
+        ctx.dispatch(Piece { product: x, rows, c: c.get() });
+    });
+}
+
+struct Piece<'a, 'b, O: Operand, E> {
+    product: &'a Product<'b, O, E>,
+    rows: Range<usize>,
+    c: *mut O::Real,
+}
+
+impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let x = self.product;
+        let (Some(a), Some(b)) = (O::direct(x.a.ptr), O::direct(x.b.ptr)) else { return };
+        let (mut row, end) = (self.rows.start, self.rows.end);
+        while row < end {
+            let rows = Rows {
+                cols: x.n,
+                a: a.wrapping_add(row * x.a.row),
+                a_row: x.a.row,
+                a_col: x.a.col,
+                b,
+                b_row: x.b.row,
+                c: self.c.wrapping_add(row * x.c_row),
+                c_row: x.c_row,
+                alpha: x.alpha,
+                beta: x.beta,
+            };
+            // Rows row to row + M of A and C exist (loop bound), and K rows of B (match).
+            macro_rules! step {
+                ($k:literal $m:literal) => {
+                    if end - row >= $m {
+                        s.outline(&Few::<_, $k, $m>(&rows));
+                        $m
+                    } else {
+                        s.outline(&Few::<_, $k, 1>(&rows));
+                        1
+                    }
+                };
+            }
+            let done = match x.k {
+                1 => step!(1 4),
+                2 => step!(2 4),
+                3 => step!(3 2),
+                _ => step!(4 2),
+            };
+            let piece = Finished { c: rows.c, ldc: x.c_row, row, col: 0, rows: done, cols: x.n };
+            // SAFETY: the rows are this task's alone.
+            unsafe { x.epilogue.apply(s, piece) };
+            row += done;
+        }
+    }
+}
+
+/// Some rows of C, as wide as it is. Fields as those of `Tiles`.
+struct Rows<T> {
+    cols: usize,
+    a: *const T,
+    a_row: usize,
+    a_col: usize,
+    b: *const T,
+    b_row: usize,
+    c: *mut T,
+    c_row: usize,
+    alpha: T,
+    beta: T,
+}
+
+/// `M` rows of C from `K` rows of B.
+struct Few<'a, T, const K: usize, const M: usize>(&'a Rows<T>);
+
+impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let x = self.0;
+        let zero = T::Wide::<S>::splat(s, T::default());
+        let (alpha, beta) = (T::Wide::<S>::splat(s, x.alpha), T::Wide::<S>::splat(s, x.beta));
+        let mut a = [[zero; K]; M];
+        // SAFETY: M rows of A and C and K of B exist (Piece); a tail is masked.
+        unsafe {
+            for i in 0..M {
+                for p in 0..K {
+                    a[i][p] = T::Wide::<S>::splat(s, *x.a.add(i * x.a_row + p * x.a_col));
+                }
+            }
+            macro_rules! vector {
+                ($j:expr, $n:expr) => {
+                    let mut b = [zero; K];
+                    for p in 0..K {
+                        b[p] = T::Wide::<S>::load_up_to(s, x.b.add(p * x.b_row + $j), $n);
+                    }
+                    for i in 0..M {
+                        let mut sum = zero;
+                        for p in 0..K {
+                            sum = T::Wide::<S>::fma(s, a[i][p], b[p], sum);
+                        }
+                        let c = x.c.add(i * x.c_row + $j);
+                        let start = if x.beta == T::default() {
+                            zero
+                        } else {
+                            T::Wide::<S>::mul(s, beta, T::Wide::<S>::load_up_to(s, c, $n))
+                        };
+                        T::Wide::<S>::fma(s, alpha, sum, start).store_up_to(s, c, $n);
+                    }
+                };
+            }
+            let whole = x.cols / T::LANES * T::LANES;
+            for j in (0..whole).step_by(T::LANES) {
+                vector!(j, T::LANES);
+            }
+            if whole < x.cols {
+                vector!(whole, x.cols - whole);
+            }
+        }
+    }
+}
