@@ -8,6 +8,7 @@ use evenkeel::softmax::*;
 use evenkeel::{Activation, Context, bf16, f16};
 
 /// A family's functions in one storage.
+#[allow(clippy::type_complexity, reason = "a table of signatures")]
 struct Functions<T> {
     forward: [fn(&Context, Activation, f32, &[T], &mut [T]) -> evenkeel::Result; 2],
     forward_in_place: [fn(&Context, Activation, f32, &mut [T]) -> evenkeel::Result; 2],
