@@ -1,9 +1,15 @@
 //! Activation functions and their derivatives (whitepaper §5), accurate where they saturate.
 //!
 //! A derivative comes from the pre-activation z, never from a rounded output: σ', tanh', GELU' keep their true value,
-//! down to subnormal numbers, where 1 − y would be 0. Every forward and derivative is within 1 ULP of the exact value
-//! (measured over one argument in 64, every binade),
+//! down to subnormal numbers, where 1 − y would be 0. Every forward and derivative is within 1 ULP of the exact value,
 //! but for the tolerances that [`Activation`] lists; limits are taken at ±∞, and NaN gives NaN (IDENTITY' is 1).
+//!
+//! The largest errors found over one argument in 16 (one in 32 for other parameters than α = 1), in ULP, forward and
+//! derivative: ELU, CELU 0.82 and 0.77, SELU 1.00 and 0.77, GELU 0.93 and 0.86, GELU_TANH 0.77 and 0.80, SILU 0.88 and
+//! 0.88, MISH 0.88 and 0.91, SIGMOID 0.78 and 0.78, TANH 0.74 and 0.81, SOFTPLUS and LOG_SIGMOID 0.78 and 0.78, SOFTSIGN
+//! 0.50 and 1.00, the others 0.50. Beside their zero the derivatives of the gated ones were within 2⁻²⁹ (one in 509).
+//!
+//! In bf16 and f16 a result is that of f32 rounded once more: half a unit of the storage and 1 ULP of f32.
 
 mod piecewise;
 mod smooth;
@@ -330,8 +336,8 @@ pub fn activation_forward_in_place_f32(ctx: &Context, act: Activation, act_param
 /// d = φ'(z), element by element, d as long as z.
 ///
 /// Formula: the table of [`Activation`]; whitepaper §5. Aliasing: [`activation_derivative_in_place_f32`] writes over z.
-/// Accuracy: within 1 ULP, saturated and subnormal results included, or 2⁻²⁵ absolute within 0.05 of a zero of φ'. Threads:
-/// the same bits for any number. Errors: as [`activation_forward_f32`].
+/// Accuracy: within 1 ULP, saturated and subnormal results included, or 2⁻²⁵ absolute within 0.05 of a zero of φ'.
+/// Threads: the same bits for any number. Errors: as [`activation_forward_f32`].
 pub fn activation_derivative_f32(ctx: &Context, act: Activation, act_param: f32, z: &[f32], d: &mut [f32]) -> Result {
     one_input("activation_derivative_f32", ctx, true, act, act_param, Some(z), d)
 }

@@ -302,7 +302,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
         let nr = const { panel_width::<O::Real>(S::ISA) };
         let mut panel = [const { MaybeUninit::<O::Real>::uninit() }; PANEL];
         let panel = panel.as_mut_ptr().cast::<O::Real>();
-        if x.n % nr != 0 || self.plan.b != Source::InPlace {
+        if !x.n.is_multiple_of(nr) || self.plan.b != Source::InPlace {
             // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width, which packing may leave.
             unsafe { panel.write_bytes(0, K_BLOCK.min(x.k) * nr) };
         }

@@ -8,6 +8,7 @@ use evenkeel::softmax::*;
 use evenkeel::{Activation, Context, bf16, f16};
 
 /// A family's functions in one storage.
+#[allow(clippy::type_complexity, reason = "a table of signatures")]
 struct Functions<T> {
     forward: [fn(&Context, Activation, f32, &[T], &mut [T]) -> evenkeel::Result; 2],
     forward_in_place: [fn(&Context, Activation, f32, &mut [T]) -> evenkeel::Result; 2],
@@ -152,7 +153,11 @@ fn derivatives_survive_bf16_storage() {
         ),
         (GeluTanh, false, Box::new(move |x| if x.abs() > 100.0 { x.max(0.0) } else { x * sigma(u(x)) })),
         (Elu, true, Box::new(|x| if x > 0.0 { 1.0 } else { x.exp() })),
-        (Selu, true, Box::new(|x| 1.0507009873554804934 * if x > 0.0 { 1.0 } else { 1.6732632423543772848 * x.exp() })),
+        (
+            Selu,
+            true,
+            Box::new(|x| 1.050_700_987_355_480_5 * if x > 0.0 { 1.0 } else { 1.673_263_242_354_377_2 * x.exp() }),
+        ),
     ];
     let ctx = context(exact_isas().next().unwrap_or(evenkeel::Isa::Scalar), 1);
     for (act, derivative, truth) in rows {
