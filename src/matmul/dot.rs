@@ -148,7 +148,7 @@ struct Group<'a, O: Operand, const X: usize, const W: usize> {
 }
 
 /// Elements of each row of w that are asked for ahead of their use.
-const AHEAD: usize = 256;
+const AHEAD: usize = 64;
 
 impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> {
     type Out = ();
