@@ -26,6 +26,12 @@ fn seconds() -> f64 {
     std::env::var("EVENKEEL_BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(0.2)
 }
 
+/// Rest between turns, until the idle threads of whoever ran before have stopped spinning: `EVENKEEL_BENCH_PAUSE` in
+/// milliseconds, else none.
+fn pause() -> Duration {
+    Duration::from_millis(std::env::var("EVENKEEL_BENCH_PAUSE").ok().and_then(|s| s.parse().ok()).unwrap_or(0))
+}
+
 /// The best seconds per run of each entry, by turns.
 pub fn contest(entries: &mut [Entry<'_>]) -> Vec<f64> {
     // Samples of at least 30 µs, so that reading the clock does not count.
@@ -39,9 +45,14 @@ pub fn contest(entries: &mut [Entry<'_>]) -> Vec<f64> {
         })
         .collect();
     let mut best = vec![f64::INFINITY; entries.len()];
+    let pause = pause();
     let end = Instant::now() + Duration::from_secs_f64(seconds() * entries.len() as f64);
     loop {
         for ((entry, repeats), best) in entries.iter_mut().zip(&repeats).zip(&mut best) {
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+                (entry.run)();
+            }
             // A turn is several samples: the first ones after another contestant find cold caches.
             for _ in 0..5 {
                 let start = Instant::now();
