@@ -60,7 +60,7 @@ fn transposes() -> [(Transpose, Transpose); 4] {
     [(NO, NO), (NO, YES), (YES, NO), (YES, YES)]
 }
 
-/// Fused instruction sets, one thread and three, both orders.
+/// Fused instruction sets, one thread and three, both orders; one context for each where asked to be quick.
 fn contexts() -> Vec<Context> {
     let build = |isa, threads, invariant| {
         Context::builder().isa(isa).num_threads(threads).batch_invariant(invariant).build().unwrap()
@@ -68,6 +68,7 @@ fn contexts() -> Vec<Context> {
     common::isas()
         .filter(|isa| isa.is_fused())
         .flat_map(|isa| [build(isa, 1, false), build(isa, 3, false), build(isa, 2, true)])
+        .step_by(if common::quick() { 3 } else { 1 })
         .collect()
 }
 
