@@ -35,6 +35,8 @@ mod real;
 mod sweep;
 mod tile;
 mod tiny;
+#[cfg(feature = "capi")]
+pub(crate) use tiny::multiply_unchecked;
 
 pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};

@@ -35,6 +35,13 @@ pub(super) unsafe fn enter<K: Kernel>(simd: Avx512, kernel: K) -> K::Out {
     kernel.run(simd)
 }
 
+/// [`enter`], not inlined: rustc 1.95 does not tell LLVM so of functions with features of their own. A jump is the cost.
+#[inline(never)]
+fn apart<K: Kernel>(simd: Avx512, kernel: K) -> K::Out {
+    // SAFETY: the token proves the features.
+    unsafe { enter(simd, kernel) }
+}
+
 /// One method that is one expression of intrinsics.
 macro_rules! op {
     ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty { $body:expr })*) => {$(
@@ -155,8 +162,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Out {
-        // SAFETY: self proves the features.
-        unsafe { enter(self, kernel) }
+        apart(self, kernel)
     }
     #[inline(always)]
     fn prefetch_far(self, p: *const f32) {
