@@ -10,6 +10,7 @@
 //! | [`context`] | how many threads, whose, on which instruction set |
 //! | [`matmul`], [`linear`] | matrix products; the linear layer and its gradients, fused |
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
+//! | [`recurrent`] | RNN, LSTM, GRU: cells, and whole sequences back through a thousand steps |
 //! | [`residual`] | y = scale·F(x) + x |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
 //! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
@@ -81,6 +82,7 @@ pub mod matmul;
 pub mod monitor;
 pub mod norm;
 pub mod optim;
+pub mod recurrent;
 pub mod residual;
 pub mod softmax;
 
