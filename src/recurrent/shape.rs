@@ -113,8 +113,6 @@ pub(super) struct Cut {
     pub pieces: usize,
     rows: usize,
     units: usize,
-    /// Pieces wait for each other after every step.
-    pub together: bool,
 }
 
 /// Rows at most that go through time together: their states and a block of k stay in the nearer caches.
@@ -126,7 +124,7 @@ impl Cut {
         let gates = Work::elements(x.rows() * x.hidden, x.kind.ns());
         let workers = ctx.workers(Work::flops(flops).and(gates), usize::MAX);
         let rows = x.batch.div_ceil(workers.max(x.batch.div_ceil(ROWS))).max(1);
-        Cut { workers, pieces: x.batch.div_ceil(rows), rows, units: x.hidden, together: false }
+        Cut { workers, pieces: x.batch.div_ceil(rows), rows, units: x.hidden }
     }
 
     /// Elements of workspace that the rows of a piece take in products.

@@ -190,16 +190,16 @@ fn relative(got: &[f32], want: &[f64]) -> f64 {
 #[track_caller]
 fn check(what: &str, case: &Case, got: &Results, tolerance: f64) {
     let truth = Truth::of(case);
-    let (lstm, gru) = (case.kind == Kind::Lstm, case.kind == Kind::Gru);
+    let (lstm, gru, none) = (case.kind == Kind::Lstm, case.kind == Kind::Gru, Vec::new());
     for (name, got, want) in [
         ("h", &got.h, &truth.h),
         ("dx", &got.dx, &truth.dx),
         ("dw_ih", &got.dw_ih, &truth.dw_ih),
         ("dw_hh", &got.dw_hh, &truth.dw_hh),
         ("dbias", &got.dbias, &truth.dbias),
-        ("dbias_h", &got.dbias_h, if gru { &truth.dbias_h } else { &vec![] }),
+        ("dbias_h", &got.dbias_h, if gru { &truth.dbias_h } else { &none }),
         ("dh0", &got.dh0, &truth.dh0),
-        ("dc0", &got.dc0, if lstm { &truth.dc0 } else { &vec![] }),
+        ("dc0", &got.dc0, if lstm { &truth.dc0 } else { &none }),
     ] {
         let error = relative(got, want);
         assert!(error <= tolerance, "{what} {:?}: {name} is off by {error:e} of its largest entry", case.kind);
