@@ -7,6 +7,7 @@
 use super::carry::{Largest, Shift, Squares, Total, joined_norm, next_exponent, powers, scaled};
 use super::gates::{GruBackward, LstmBackward};
 use super::shape::{Cut, Kind, Piece, Shape};
+use super::together::together;
 use super::weights::{Gradients, Products};
 use crate::activation::backward_piece;
 use crate::context::Context;
@@ -115,18 +116,26 @@ impl Backward<'_> {
         };
         let privates = Shared::new(privates);
         if hidden > 0 {
-            ctx.for_each_worker(cut.workers, cut.pieces, |worker, piece| {
+            let stages = 2 * (x.seq + 1);
+            let stage = |worker: usize, stage: usize, piece: usize| {
                 // SAFETY: a worker's number is its own.
                 let private = unsafe { privates.piece(worker * private..(worker + 1) * private) };
                 let (room, line) = private.split_at_mut(room);
                 let piece = cut.piece(&x, piece);
-                back.start(&piece);
-                for t in (0..x.seq).rev() {
-                    back.arrive(ctx, t, &piece, room);
-                    back.leave(ctx, t, &piece, line);
+                match ((stages - 1 - stage) / 2, stage % 2) {
+                    (0, 0) => back.arrive_first(ctx, &piece, room),
+                    (0, _) => back.finish(ctx, &piece),
+                    (after, 0) => back.arrive(ctx, after - 1, &piece, room),
+                    (after, _) => back.leave(ctx, after - 1, &piece, line),
                 }
-                back.finish(ctx, &piece, room);
-            });
+            };
+            if cut.together {
+                together(ctx, cut.pieces, stages, stage);
+            } else {
+                ctx.for_each_worker(cut.workers, cut.pieces, |worker, piece| {
+                    (0..stages).for_each(|s| stage(worker, s, piece));
+                });
+            }
         }
         drop(back);
         products.run(ctx, dz, dzh, self.gradients, copies, sums)?;
@@ -254,6 +263,8 @@ impl Steps<'_> {
         let x = &self.shape;
         if t + 1 < x.seq {
             self.product(ctx, t + 1, piece, room);
+        } else {
+            self.start(piece);
         }
         for row in piece.rows.clone() {
             let units = self.units(row, piece);
@@ -408,16 +419,22 @@ impl Steps<'_> {
         }
     }
 
-    /// After the first step: the gradients of the states before it. Step 0 is done, for all units of these rows. The dz of
-    /// that step stay as they are for whoever still multiplies by them; [`Steps::settle_first`] follows.
-    fn finish(&self, ctx: &Context, piece: &Piece, room: &mut [f32]) {
-        let x = &self.shape;
-        if self.wants_first && x.seq > 0 {
+    /// What step 0 sent back, to the states before it. Step 0 is done, for all units of these rows.
+    fn arrive_first(&self, ctx: &Context, piece: &Piece, room: &mut [f32]) {
+        if self.shape.seq == 0 {
+            self.start(piece);
+        } else if self.wants_first {
             self.product(ctx, 0, piece, room);
         }
-        self.settle_first(ctx, piece);
+    }
+
+    /// After all steps: the gradients of the first states, in the scale of the outputs.
+    fn finish(&self, ctx: &Context, piece: &Piece) {
         for row in piece.rows.clone() {
             let (units, e) = (self.units(row, piece), *self.exponent(row, piece) as i32);
+            if self.shape.seq > 0 {
+                self.settle(ctx, 0, row, e, piece);
+            }
             for (to, carry) in [(&self.dh0, &self.carry), (&self.dc0, &self.carry_c)] {
                 if let Some(to) = to {
                     // SAFETY: these units of this row are this piece's alone.
@@ -425,15 +442,6 @@ impl Steps<'_> {
                     to.copy_from_slice(carry);
                     ctx.dispatch(Shift(to, powers(e)));
                 }
-            }
-        }
-    }
-
-    fn settle_first(&self, ctx: &Context, piece: &Piece) {
-        if self.shape.seq > 0 {
-            for row in piece.rows.clone() {
-                let e = *self.exponent(row, piece) as i32;
-                self.settle(ctx, 0, row, e, piece);
             }
         }
     }

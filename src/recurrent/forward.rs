@@ -2,6 +2,7 @@
 
 use super::gates::{GruForward, LstmForward};
 use super::shape::{Cut, Kind, Piece, Shape};
+use super::together::together;
 use crate::activation::forward_piece;
 use crate::context::Context;
 use crate::error::Result;
@@ -81,14 +82,15 @@ impl Forward<'_> {
             zh: Shared::new(self.zh),
         };
         let rooms = Shared::new(rooms);
-        ctx.for_each_worker(cut.workers, cut.pieces, |worker, piece| {
-            // SAFETY: a worker's number is its own.
-            let room = unsafe { rooms.piece(worker * room..(worker + 1) * room) };
-            let piece = cut.piece(&x, piece);
-            for t in 0..x.seq {
-                steps.step(ctx, t, &piece, room);
-            }
-        });
+        // SAFETY: a worker's number is its own.
+        let room = |worker: usize| unsafe { rooms.piece(worker * room..(worker + 1) * room) };
+        if cut.together {
+            together(ctx, cut.pieces, x.seq, |worker, t, piece| steps.step(ctx, t, &cut.piece(&x, piece), room(worker)));
+        } else {
+            ctx.for_each_worker(cut.workers, cut.pieces, |worker, piece| {
+                (0..x.seq).for_each(|t| steps.step(ctx, t, &cut.piece(&x, piece), room(worker)));
+            });
+        }
         Ok(())
     }
 }

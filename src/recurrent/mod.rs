@@ -36,6 +36,7 @@ mod gru;
 mod lstm;
 mod rnn;
 mod shape;
+mod together;
 mod weights;
 
 pub use gru::{gru_backward_f32, gru_cell_backward_f32, gru_cell_forward_f32, gru_forward_f32};

@@ -1,5 +1,6 @@
 //! What the three recurrences share: their dimensions, the checks of their arguments, and how rows and units are cut.
 
+use super::together::MOST;
 use crate::activation::Activation;
 use crate::context::Context;
 use crate::error::{Error, Result, check_len, product};
@@ -113,18 +114,35 @@ pub(super) struct Cut {
     pub pieces: usize,
     rows: usize,
     units: usize,
+    /// The units are cut: all pieces have all rows, and wait for each other in every step.
+    pub together: bool,
 }
 
 /// Rows at most that go through time together: their states and a block of k stay in the nearer caches.
 const ROWS: usize = 84;
+
+/// Rows for each worker below which the units are cut instead: fewer would read all of the weights for too little.
+const FEW: usize = 8;
+
+/// Operations of a piece in a step below which waiting for others costs too much.
+const STEP: f64 = 120e3;
 
 impl Cut {
     pub(super) fn new(ctx: &Context, x: &Shape) -> Cut {
         let flops = 2.0 * x.hidden as f64 * x.wide() as f64 * x.rows() as f64;
         let gates = Work::elements(x.rows() * x.hidden, x.kind.ns());
         let workers = ctx.workers(Work::flops(flops).and(gates), usize::MAX);
+        let each = (flops / x.seq.max(1) as f64 / STEP) as usize;
+        if workers > 1 && x.batch < FEW * workers && each > 1 {
+            let width = Panels::width(ctx.isa());
+            let units = x.hidden.div_ceil(workers.min(each).min(MOST)).next_multiple_of(width);
+            let pieces = x.hidden.div_ceil(units);
+            if pieces > 1 {
+                return Cut { workers: pieces, pieces, rows: x.batch, units, together: true };
+            }
+        }
         let rows = x.batch.div_ceil(workers.max(x.batch.div_ceil(ROWS))).max(1);
-        Cut { workers, pieces: x.batch.div_ceil(rows), rows, units: x.hidden }
+        Cut { workers, pieces: x.batch.div_ceil(rows), rows, units: x.hidden, together: false }
     }
 
     /// Elements of workspace that the rows of a piece take in products.
@@ -133,7 +151,11 @@ impl Cut {
     }
 
     pub(super) fn piece(&self, x: &Shape, index: usize) -> Piece {
+        if self.together {
+            let start = index * self.units;
+            return Piece { index, rows: 0..x.batch, units: start..x.hidden.min(start + self.units) };
+        }
         let start = index * self.rows;
-        Piece { index, rows: start..x.batch.min(start + self.rows), units: 0..self.units }
+        Piece { index, rows: start..x.batch.min(start + self.rows), units: 0..x.hidden }
     }
 }
