@@ -10,7 +10,8 @@
 //! | [`context`] | how many threads, whose, on which instruction set |
 //! | [`matmul`], [`linear`] | matrix products; the linear layer and its gradients, fused |
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
-//! | [`residual`] | y = scale·F(x) + x |
+//! | [`recurrent`] | RNN, LSTM, GRU: cells, and whole sequences back through a thousand steps |
+//! | [`residual`], [`gate`] | y = scale·F(x) + x; the highway gate |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
 //! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
@@ -74,6 +75,7 @@ pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
+pub mod gate;
 pub mod init;
 pub mod linear;
 pub mod loss;
@@ -81,6 +83,7 @@ pub mod matmul;
 pub mod monitor;
 pub mod norm;
 pub mod optim;
+pub mod recurrent;
 pub mod residual;
 pub mod softmax;
 

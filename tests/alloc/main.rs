@@ -13,6 +13,8 @@ use evenkeel::norm::*;
 use evenkeel::optim::{
     AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
 };
+use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
+use evenkeel::recurrent::*;
 use evenkeel::residual::{residual_add_bf16, residual_add_f32};
 use evenkeel::softmax::{
     log_softmax_forward_f32, softmax_backward_bf16, softmax_backward_f32, softmax_forward_bf16, softmax_forward_f32,
@@ -93,6 +95,7 @@ fn every_family(ctx: &Context, check: Check<'_>) {
     rows(ctx, check);
     norms(ctx, check);
     tensors(ctx, check);
+    recurrent(ctx, check);
 }
 
 fn norms(ctx: &Context, check: Check<'_>) {
@@ -201,6 +204,69 @@ fn rows(ctx: &Context, check: Check<'_>) {
         check("mse_f32", &mut || mse_f32(ctx, 1.0, &x, &y, Some(&mut mean), Some(&mut dx)).unwrap());
         check("init_normal_f32", &mut || init_normal_f32(ctx, 1, 2, 0.0, 1.0, &mut dx).unwrap());
         check("init_he_f32", &mut || init_he_f32(ctx, 1, 2, Distribution::Uniform, 0.0, cols, &mut dx).unwrap());
+    }
+}
+
+fn recurrent(ctx: &Context, check: Check<'_>) {
+    for ([seq, batch, i, n], lengths) in
+        [([3, 2, 5, 7], None), ([4, 40, 30, 60], None), ([9, 1, 20, 200], None), ([4, 3, 5, 40], Some(&[4, 0, 2][..]))]
+    {
+        let (s, wide) = (seq * batch * n, 4 * n);
+        let (x, w, u, bias, first) =
+            (vec![0.5; seq * batch * i], vec![0.1; wide * i], vec![0.1; wide * n], vec![0.1; wide], vec![0.3; batch * n]);
+        let (mut h, mut c, mut z, mut zh) = (vec![0.0; s], vec![0.0; s], vec![0.0; 4 * s], vec![0.0; 3 * s]);
+        let (mut dx, mut dw, mut du, mut db, mut db2) =
+            (x.clone(), w.clone(), u.clone(), bias.clone(), bias.clone());
+        let (mut dh0, mut dc0, mut norms) = (first.clone(), first.clone(), vec![0.0; seq]);
+        let (dh, f, b) = (vec![0.2; s], Some(&first[..]), Some(&bias[..]));
+        check("lstm_forward_f32", &mut || {
+            lstm_forward_f32(ctx, seq, batch, i, n, &x, lengths, &w, &u, b, f, f, &mut h, &mut c, &mut z).unwrap();
+        });
+        check("lstm_backward_f32", &mut || {
+            let (dx, db, norms) = (Some(&mut dx[..]), Some(&mut db[..]), Some(&mut norms[..]));
+            let (dh0, dc0) = (Some(&mut dh0[..]), Some(&mut dc0[..]));
+            lstm_backward_f32(
+                ctx, seq, batch, i, n, &x, lengths, &w, &u, f, f, &h, &c, &z, Some(&dh), f, f, true, dx, &mut dw, &mut du,
+                db, dh0, dc0, norms,
+            )
+            .unwrap();
+        });
+        let [w3, u3] = [&w[..3 * n * i], &u[..3 * n * n]];
+        let (b3, z3) = (Some(&bias[..3 * n]), 0..3 * s);
+        check("gru_forward_f32", &mut || {
+            let z = &mut z[z3.clone()];
+            gru_forward_f32(ctx, seq, batch, i, n, &x, lengths, w3, u3, b3, b3, f, &mut h, z, &mut zh).unwrap();
+        });
+        check("gru_backward_f32", &mut || {
+            let (dx, db, db2) = (Some(&mut dx[..]), Some(&mut db[..3 * n]), Some(&mut db2[..3 * n]));
+            let (dw, du, dh0) = (&mut dw[..3 * n * i], &mut du[..3 * n * n], Some(&mut dh0[..]));
+            gru_backward_f32(
+                ctx, seq, batch, i, n, &x, lengths, w3, u3, f, &h, &z[z3.clone()], &zh, Some(&dh), f, true, dx, dw, du, db,
+                db2, dh0, None,
+            )
+            .unwrap();
+        });
+        let (w1, u1, tanh) = (&w[..n * i], &u[..n * n], Activation::Tanh);
+        check("rnn_forward_f32", &mut || {
+            let z = &mut z[..s];
+            rnn_forward_f32(ctx, tanh, 0.0, seq, batch, i, n, &x, lengths, w1, u1, None, f, &mut h, z).unwrap();
+        });
+        check("rnn_backward_f32", &mut || {
+            let (dx, dw, du, dh0) = (Some(&mut dx[..]), &mut dw[..n * i], &mut du[..n * n], Some(&mut dh0[..]));
+            rnn_backward_f32(
+                ctx, tanh, 0.0, seq, batch, i, n, &x, lengths, w1, u1, f, &h, &z[..s], Some(&dh), None, false, dx, dw, du,
+                None, dh0, None,
+            )
+            .unwrap();
+        });
+        check("lstm_cell_forward_f32", &mut || {
+            let (c, h) = (&mut c[..batch * n], &mut h[..batch * n]);
+            lstm_cell_forward_f32(ctx, batch, n, &z[..batch * wide], &first, c, h).unwrap();
+        });
+        check("highway_forward_f32", &mut || highway_forward_f32(ctx, &dh, &dh, &dh, &mut h).unwrap());
+        check("highway_backward_f32", &mut || {
+            highway_backward_f32(ctx, &dh, &dh, &dh, &dh, &mut h, &mut c, &mut z[..s]).unwrap();
+        });
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include "check.h"
 
-enum { MOST = 10, ROOM = 1024 };
+enum { MOST = 20, ROOM = 1024 };
 
 /* What a pointer points to: f floats, h bf16 or f16, d doubles, q int64 class numbers; an output (o) or an input (i); a
  * whole tensor or one value (1); optional (?). */
@@ -224,9 +224,11 @@ static ek_status gradient_flow(const arguments *a)
 }
 
 #include "args_norm.h"
+#include "args_recurrent.h"
 
 static const function functions[] = {
     NORMS,
+    RECURRENT,
     {"ek_matmul_f32", matmul, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
     {"ek_matmul_f64", matmul_f64, 2, 3, {{"a", "id", 0}, {"b", "id", 0}, {"c", "od", 0}}},
     {"ek_matmul_bf16", matmul_bf16, 2, 3, {{"a", "ih", 0}, {"b", "ih", 0}, {"c", "of", 0}}},
