@@ -12,6 +12,7 @@
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
 //! | [`residual`] | y = scale·F(x) + x |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
+//! | [`attention`] | softmax(scale·Q·Kᵀ)·V by blocks with its gradients: causal, grouped heads, memory linear in the sequence |
 //! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
@@ -74,6 +75,7 @@ pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
+pub mod attention;
 pub mod init;
 pub mod linear;
 pub mod loss;
