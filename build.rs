@@ -33,6 +33,7 @@ fn header() {
         "norm",
         "norm_half",
         "loss",
+        "attention",
         "init",
         "optim",
         "monitor",
