@@ -35,6 +35,7 @@ fn header() {
         "norm_half",
         "recurrent",
         "loss",
+        "attention",
         "init",
         "optim",
         "monitor",

@@ -13,6 +13,7 @@
 //! | [`recurrent`] | RNN, LSTM, GRU: cells, and whole sequences back through a thousand steps |
 //! | [`residual`], [`gate`] | y = scale·F(x) + x; the highway gate |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
+//! | [`attention`] | softmax(scale·Q·Kᵀ)·V by blocks with its gradients: causal, grouped heads, memory linear in the sequence |
 //! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
@@ -76,6 +77,7 @@ pub mod vecmath;
 // Floor 4: kernels.
 pub mod activation;
 pub mod gate;
+pub mod attention;
 pub mod init;
 pub mod linear;
 pub mod loss;

@@ -14,6 +14,7 @@ mod tensor;
 
 pub mod activation;
 pub mod activation_half;
+pub mod attention;
 pub mod context;
 pub mod element;
 pub mod gate;

@@ -271,7 +271,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
 
 /// Cuts rows into tiles of nearly equal height, none higher than `most`: runs of (rows, tiles, height).
 #[inline(always)]
-pub(super) fn runs(rows: Range<usize>, most: usize) -> [(Range<usize>, usize, usize); 2] {
+pub(crate) fn runs(rows: Range<usize>, most: usize) -> [(Range<usize>, usize, usize); 2] {
     if rows.len() <= most {
         return [(rows.clone(), 1, rows.len()), (rows.end..rows.end, 0, 0)];
     }
@@ -283,7 +283,7 @@ pub(super) fn runs(rows: Range<usize>, most: usize) -> [(Range<usize>, usize, us
 
 /// Rows of a tile at most.
 #[inline(always)]
-pub(super) fn most_rows<S: Simd>(narrow: bool) -> usize {
+pub(crate) fn most_rows<S: Simd>(narrow: bool) -> usize {
     if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } }
 }
 

@@ -39,12 +39,15 @@ mod tiny;
 #[cfg(feature = "capi")]
 pub(crate) use tiny::multiply_unchecked;
 
+pub(crate) use block::{most_rows, runs};
 pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};
+pub(crate) use driver::panel_width;
 pub(crate) use epilogue::{Epilogue, Finished, Plain};
-pub(crate) use pack::Operand;
+pub(crate) use pack::{Operand, PackPanels, Strip};
 pub(crate) use packed::{Multiply, Panels};
 pub(crate) use real::Real;
+pub(crate) use tile::{Next, Tiles};
 
 use crate::context::Context;
 use crate::element::{bf16, f16};

@@ -3,7 +3,7 @@
 //! The order is the ascending one, for any number of rows. Columns come in groups (the gates), each packed in panels of its
 //! own, so that a piece of every group can be computed alone.
 
-use super::block::runs;
+use super::block::{most_rows, runs};
 use super::blocking::{K_BLOCK, tile_rows, tile_vectors};
 use super::driver::{View, panel_width};
 use super::pack::{PackPanels, PackTiles, SLACK, Strip};
@@ -114,7 +114,7 @@ impl Kernel for &Multiply<'_> {
             let a = self.a.wrapping_add(p0);
             if pack {
                 let mut dst = self.room;
-                for (rows, tiles, height) in runs::<S>(0..self.rows, false) {
+                for (rows, tiles, height) in runs(0..self.rows, most_rows::<S>(false)) {
                     if tiles > 0 {
                         let src = a.wrapping_add(rows.start * self.lda);
                         let strip = Strip { src, across: self.lda, along: 1, width: rows.len(), k };
@@ -156,7 +156,7 @@ impl Piece<'_, '_> {
         for j in (0..self.cols).step_by(nr) {
             let b = self.b.wrapping_add(j * k);
             let mut done = 0;
-            for (rows, tiles, height) in runs::<S>(0..x.rows, false) {
+            for (rows, tiles, height) in runs(0..x.rows, most_rows::<S>(false)) {
                 let (a, a_row, a_col) = if packed {
                     (x.room.cast_const().wrapping_add(rows.start * k), 1, height)
                 } else {

@@ -5,6 +5,7 @@
 use evenkeel::activation::{
     Activation, activation_backward_bf16, activation_backward_f32, activation_forward_bf16, activation_forward_f32,
 };
+use evenkeel::attention::{attention_backward_f32, attention_forward_f32};
 use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
@@ -93,9 +94,29 @@ fn every_family(ctx: &Context, check: Check<'_>) {
     matmul(ctx, check);
     linear(ctx, check);
     rows(ctx, check);
+    attention(ctx, check);
     norms(ctx, check);
     tensors(ctx, check);
     recurrent(ctx, check);
+}
+
+fn attention(ctx: &Context, check: Check<'_>) {
+    for [heads, kv_heads, sq, sk, d] in [[4, 2, 100, 130, 20], [1, 1, 300, 1200, 64], [3, 1, 5, 7, 3]] {
+        let (q_len, kv_len) = (heads * sq * d, kv_heads * sk * d);
+        let (q, kv) = (vec![0.5; q_len], vec![0.25; kv_len]);
+        let (mut out, mut lse, mut dq) = (q.clone(), vec![0.0; heads * sq], q.clone());
+        let (mut dk, mut dv) = (kv.clone(), kv.clone());
+        check("attention_forward_f32", &mut || {
+            let (o, l) = (&mut out[..], &mut lse[..]);
+            attention_forward_f32(ctx, 0.1, true, 1, heads, kv_heads, sq, sk, d, &q, &kv, &kv, o, l).unwrap();
+        });
+        check("attention_backward_f32", &mut || {
+            attention_backward_f32(
+                ctx, 0.1, true, 1, heads, kv_heads, sq, sk, d, &q, &kv, &kv, &out, &lse, &q, &mut dq, &mut dk, &mut dv,
+            )
+            .unwrap();
+        });
+    }
 }
 
 fn norms(ctx: &Context, check: Check<'_>) {

@@ -118,6 +118,15 @@ static ek_status activation_backward_from_output_bf16(const arguments *a)
 {
     return ek_activation_backward_from_output_bf16(NULL, a->e[0], 1, a->n[0], H(0), H(1), H(2));
 }
+static ek_status attention_forward(const arguments *a)
+{
+    return ek_attention_forward_f32(NULL, 1, true, 1, 1, 1, a->n[0], a->n[1], a->n[2], F(0), F(1), F(2), F(3), F(4));
+}
+static ek_status attention_backward(const arguments *a)
+{
+    return ek_attention_backward_f32(NULL, 1, true, 1, 1, 1, a->n[0], a->n[1], a->n[2], F(0), F(1), F(2), F(3), F(4),
+                                     F(5), F(6), F(7), F(8));
+}
 static ek_status softmax_forward_bf16(const arguments *a)
 {
     return ek_softmax_forward_bf16(NULL, a->n[0], a->n[1], H(0), H(1));
@@ -249,6 +258,11 @@ static const function functions[] = {
     {"ek_softmax_backward_f32", softmax_backward, 0, 2, {{"y", "if", 0}, {"dy", "if", 0}, {"dx", "of", 0}}},
     {"ek_log_softmax_forward_f32", log_softmax_forward, 0, 2, {{"x", "if", 0}, {"y", "of", 0}}},
     {"ek_log_softmax_backward_f32", log_softmax_backward, 0, 2, {{"y", "if", 0}, {"dy", "if", 0}, {"dx", "of", 0}}},
+    {"ek_attention_forward_f32", attention_forward, 0, 3,
+     {{"q", "if", 0}, {"k", "if", 0}, {"v", "if", 0}, {"out", "of", 0}, {"lse", "of", 0}}},
+    {"ek_attention_backward_f32", attention_backward, 0, 3,
+     {{"q", "if", 0}, {"k", "if", 0}, {"v", "if", 0}, {"out", "if", 0}, {"lse", "if", 0}, {"dout", "if", 0},
+      {"dq", "of", 0}, {"dk", "of", 0}, {"dv", "of", 0}}},
     {"ek_activation_forward_bf16", activation_forward_bf16, 1, 1, {{"z", "ih", 0}, {"y", "oh", "z"}}},
     {"ek_activation_derivative_bf16", activation_derivative_bf16, 1, 1, {{"z", "ih", 0}, {"d", "oh", "z"}}},
     {"ek_activation_backward_bf16", activation_backward_bf16, 1, 1, {{"z", "ih", 0}, {"dy", "ih", 0}, {"dz", "oh", "z dy"}}},

@@ -1,6 +1,9 @@
 //! The test suite: one module for each family.
 
 mod activation;
+mod attention;
+mod attention_scalar;
+mod attention_truth;
 mod common;
 mod context;
 mod element;
