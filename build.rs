@@ -27,6 +27,7 @@ fn header() {
         "activation",
         "activation_half",
         "residual",
+        "gate",
         "linear",
         "softmax",
         "softmax_half",
@@ -36,6 +37,8 @@ fn header() {
         "init",
         "optim",
         "monitor",
+        "spectral",
+        "data",
     ];
     let mut builder = cbindgen::Builder::new().with_config(config);
     for family in families {

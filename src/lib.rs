@@ -16,6 +16,7 @@
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone; orthogonal |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
 //! | [`spectral`] | spectral norm and radius, the norm of a layer's Jacobian |
+//! | [`data`] | column statistics, standardizing and rescaling of features |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
 //! | [`element`] | f32, bf16, f16: what tensors are stored as |
 //! | [`simd`] | the vector of 16 floats that all kernels are written in |
@@ -75,6 +76,7 @@ pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
+pub mod data;
 pub mod gate;
 pub mod init;
 pub mod linear;

@@ -15,7 +15,9 @@ mod tensor;
 pub mod activation;
 pub mod activation_half;
 pub mod context;
+pub mod data;
 pub mod element;
+pub mod gate;
 pub mod init;
 pub mod linear;
 pub mod loss;
@@ -27,6 +29,7 @@ pub mod optim;
 pub mod residual;
 pub mod softmax;
 pub mod softmax_half;
+pub mod spectral;
 pub mod status;
 pub mod version;
 

@@ -20,9 +20,10 @@ pub const RADIUS_TOLERANCE: f64 = 5e-5;
 /// complex pairs, Jordan blocks (of order m + 1) and matrices that are not normal: ‖Wᴺ‖^(1/N) bounds ρ from above, and the
 /// second difference of log ‖Wᴺ‖ in k knows neither C nor m. It has converged when both agree within [`RADIUS_TOLERANCE`],
 /// which takes 14 to 22 squarings; the value, the second estimate, is usually far closer. `max_squarings` 0 stands for
-/// [`MOST_SQUARINGS`], which is also the limit of what is made. Rounding acts like a perturbation of W by 1e-16 of its norm:
+/// [`MOST_SQUARINGS`], which is also the limit of what is made. Where zeros make W block triangular in some order of its rows
+/// the diagonal blocks are taken one by one, so that a triangular matrix costs no product and is exact. Rounding acts like a perturbation of W by 1e-16 of its norm:
 /// an eigenvalue of multiplicity m without as many eigenvectors moves by 1e-16^(1/m) of that norm where the matrix is not
-/// triangular. The product's order is that of [`matmul_f64`](crate::matmul::matmul_f64). Workspace: 16·n² bytes.
+/// triangular in some order. The product's order is that of [`matmul_f64`](crate::matmul::matmul_f64). Workspace: 16·n² bytes.
 ///
 /// # Errors
 /// `InvalidSize`; `OutOfMemory`.
@@ -43,15 +44,98 @@ pub fn spectral_radius_f32(ctx: &Context, n: usize, w: &[f32], ldw: usize, max_s
     let len = product(f, "w", &[n, n])?;
     let most = if max_squarings == 0 { MOST_SQUARINGS } else { max_squarings.min(MOST_SQUARINGS) };
     let mut scratch = Scratch::take::<f64>(f, 2 * len)?;
+    let mut graph = Scratch::take::<usize>(f, 5 * n)?;
     let _fp = FpEnv::enter(false);
-    let (mut power, mut square) = scratch.slice::<f64>(2 * len).split_at_mut(len);
-    for (row, w) in power.chunks_exact_mut(n).zip(w.chunks(ldw)) {
-        row.iter_mut().zip(w).for_each(|(x, w)| *x = *w as f64);
+    let (power, square) = scratch.slice::<f64>(2 * len).split_at_mut(len);
+    let row = |i: usize| &w[i * ldw..i * ldw + n];
+    if (0..n).any(|i| row(i).iter().any(|x| !x.is_finite())) {
+        return Ok(Spectral { value: f64::NAN, converged: false, iterations: 0 });
     }
+    let mut all = Spectral { value: 0.0, converged: true, iterations: 0 };
+    each_component(n, |i, j| row(i)[j] != 0.0, graph.slice::<usize>(5 * n), |members| {
+        let m = members.len();
+        let (power, square) = (&mut power[..m * m], &mut square[..m * m]);
+        for (to, i) in power.chunks_exact_mut(m).zip(&*members) {
+            to.iter_mut().zip(&*members).for_each(|(x, j)| *x = row(*i)[*j] as f64);
+        }
+        let found = of_component(f, ctx, m, power, square, most)?;
+        all.value = all.value.max(found.value);
+        all.converged &= found.converged;
+        all.iterations = all.iterations.max(found.iterations);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Calls `visit` with the members, ascending, of every set of rows that reach each other: the diagonal blocks of the block
+/// triangular form, whose eigenvalues are the matrix's. Tarjan's algorithm; `work` holds 5·n numbers.
+fn each_component(
+    n: usize,
+    edge: impl Fn(usize, usize) -> bool,
+    work: &mut [usize],
+    mut visit: impl FnMut(&[usize]) -> Result,
+) -> Result {
+    const DONE: usize = usize::MAX;
+    let (found, rest) = work.split_at_mut(n);
+    let (low, rest) = rest.split_at_mut(n);
+    let (next, rest) = rest.split_at_mut(n);
+    let (stack, path) = rest.split_at_mut(n);
+    // When a row was found, from 1 on; then the earliest that it reaches, and the column to look at next.
+    found.fill(0);
+    let (mut count, mut top, mut depth) = (0, 0, 0);
+    for root in 0..n {
+        let mut enter = (found[root] == 0).then_some(root);
+        while depth > 0 || enter.is_some() {
+            if let Some(i) = enter.take() {
+                count += 1;
+                (found[i], low[i], next[i]) = (count, count, 0);
+                (stack[top], path[depth]) = (i, i);
+                (top, depth) = (top + 1, depth + 1);
+            }
+            let i = path[depth - 1];
+            if next[i] < n {
+                let j = next[i];
+                next[i] += 1;
+                if edge(i, j) {
+                    match found[j] {
+                        0 => enter = Some(j),
+                        DONE => {}
+                        at => low[i] = low[i].min(at),
+                    }
+                }
+                continue;
+            }
+            depth -= 1;
+            if depth > 0 {
+                let parent = path[depth - 1];
+                low[parent] = low[parent].min(low[i]);
+            }
+            if low[i] == found[i] {
+                let mut start = top;
+                while start == top || stack[start] != i {
+                    start -= 1;
+                    found[stack[start]] = DONE;
+                }
+                stack[start..top].sort_unstable();
+                visit(&stack[start..top])?;
+                top = start;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The radius of `power` `[n, n]`, whose rows all reach each other.
+fn of_component<'a>(
+    f: &'static str,
+    ctx: &Context,
+    n: usize,
+    mut power: &'a mut [f64],
+    mut square: &'a mut [f64],
+    most: usize,
+) -> Result<Spectral> {
     if n == 1 {
-        let value = power[0].abs();
-        let (value, converged) = if value.is_finite() { (value, true) } else { (f64::NAN, false) };
-        return Ok(Spectral { value, converged, iterations: 0 });
+        return Ok(Spectral { value: power[0].abs(), converged: true, iterations: 0 });
     }
     let mut logs = Logs::default();
     for k in 0..=most {
@@ -76,12 +160,11 @@ pub fn spectral_radius_f32(ctx: &Context, n: usize, w: &[f32], ldw: usize, max_s
             std::mem::swap(&mut power, &mut square);
         }
         let Some(exponent) = rescale(power) else {
-            return Ok(Spectral { value: f64::NAN, converged: false, iterations: k });
+            // A power that is 0 from the n-th at the latest: else what is left has underflown.
+            let nilpotent = (n - 1) >> k.saturating_sub(1) != 0;
+            let value = if nilpotent { 0.0 } else { logs.estimate().exp() };
+            return Ok(Spectral { value, converged: nilpotent, iterations: k });
         };
-        if exponent == i32::MIN {
-            // A power of W is 0.
-            return Ok(Spectral { value: 0.0, converged: true, iterations: k });
-        }
         logs.add(exponent, sum_of_squares(power).ln() / 2.0);
         if logs.converged() {
             return Ok(Spectral { value: logs.estimate().exp(), converged: true, iterations: k });
@@ -134,8 +217,7 @@ impl Logs {
     }
 }
 
-/// Scales by a power of two so that the largest magnitude is from 1 to 2, and returns its exponent; `i32::MIN` where all is
-/// 0, None where something is not finite.
+/// Scales by a power of two so that the largest magnitude is from 1 to 2, and returns its exponent; None where all is 0.
 fn rescale(x: &mut [f64]) -> Option<i32> {
     let mut bits = [0u64; 8];
     let magnitude = |x: f64| x.to_bits() & (u64::MAX >> 1);
@@ -146,15 +228,11 @@ fn rescale(x: &mut [f64]) -> Option<i32> {
         }
     }
     let largest = rest.iter().map(|x| magnitude(*x)).chain(bits).max().unwrap_or(0);
-    let largest = f64::from_bits(largest);
-    if !largest.is_finite() {
+    if largest == 0 {
         return None;
     }
-    if largest == 0.0 {
-        return Some(i32::MIN);
-    }
-    // Products of numbers up to 2 are normal or of no account, and those of f32 are normal.
-    let exponent = (largest.to_bits() >> 52) as i32 - 1023;
+    // Entries of f32, and products of entries up to 2, are finite; a largest one that is subnormal is scaled less far.
+    let exponent = (largest >> 52) as i32 - 1023;
     let factor = f64::from_bits(((1023 - exponent) as u64) << 52);
     x.iter_mut().for_each(|x| *x *= factor);
     Some(exponent)

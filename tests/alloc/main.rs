@@ -5,7 +5,9 @@
 use evenkeel::activation::{
     Activation, activation_backward_bf16, activation_backward_f32, activation_forward_bf16, activation_forward_f32,
 };
-use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
+use evenkeel::data::{column_stats_f32, standardize_f32};
+use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
+use evenkeel::init::{Distribution, init_he_f32, init_normal_f32, init_orthogonal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
 use evenkeel::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f32};
@@ -17,6 +19,7 @@ use evenkeel::residual::{residual_add_bf16, residual_add_f32};
 use evenkeel::softmax::{
     log_softmax_forward_f32, softmax_backward_bf16, softmax_backward_f32, softmax_forward_bf16, softmax_forward_f32,
 };
+use evenkeel::spectral::{jacobian_norm_f32, spectral_norm_f32, spectral_radius_f32};
 use evenkeel::{Context, Isa, bf16};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,6 +96,7 @@ fn every_family(ctx: &Context, check: Check<'_>) {
     rows(ctx, check);
     norms(ctx, check);
     tensors(ctx, check);
+    flows(ctx, check);
 }
 
 fn norms(ctx: &Context, check: Check<'_>) {
@@ -143,6 +147,30 @@ fn norms(ctx: &Context, check: Check<'_>) {
             let (d, g, b) = (Some(&mut dx[..]), Some(&mut dgamma[..channels]), Some(&mut dbeta[..channels]));
             batch_norm_backward_f32(ctx, batch, channels, spatial, &y, &x, m, k, None, true, d, g, b).unwrap();
         });
+    }
+}
+
+/// Gates, spectra, data and orthogonal weights.
+fn flows(ctx: &Context, check: Check<'_>) {
+    for (rows, cols) in [(3, 10), (40, 40), (100, 300)] {
+        let (n, k) = (rows * cols, rows.min(cols));
+        let (x, mut y, mut a, mut b) = (vec![0.5; n], vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        let (mut mean, mut std) = (vec![0.0; cols], vec![0.0; cols]);
+        check("highway_forward_f32", &mut || highway_forward_f32(ctx, &x, &x, &x, &mut y).unwrap());
+        check("highway_backward_f32", &mut || {
+            highway_backward_f32(ctx, &x, &x, &x, &x, &mut y, &mut a, &mut b).unwrap();
+        });
+        check("init_orthogonal_f32", &mut || init_orthogonal_f32(ctx, 1, 2, 1.0, rows, cols, &mut y).unwrap());
+        check("spectral_norm_f32", &mut || _ = spectral_norm_f32(ctx, rows, cols, &y, cols, 0, 1e-6).unwrap());
+        check("spectral_radius_f32", &mut || _ = spectral_radius_f32(ctx, k, &y, cols, 3).unwrap());
+        check("jacobian_norm_f32", &mut || {
+            let z = &x[..cols];
+            jacobian_norm_f32(ctx, Activation::Tanh, 0.0, rows, cols, &y, z, 0, 1e-6).unwrap();
+        });
+        check("column_stats_f32", &mut || {
+            column_stats_f32(ctx, rows, cols, &y, &mut mean, Some(&mut std), None, None).unwrap();
+        });
+        check("standardize_f32", &mut || standardize_f32(ctx, rows, cols, &mean, &std, 0.0, &y, &mut a).unwrap());
     }
 }
 

@@ -3,6 +3,7 @@
 mod activation;
 mod common;
 mod context;
+mod data;
 mod element;
 mod gate;
 mod init;
@@ -20,5 +21,6 @@ mod optim;
 mod optim_scalar;
 mod simd;
 mod softmax;
+mod spectral;
 mod stored;
 mod vecmath;
