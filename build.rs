@@ -39,6 +39,8 @@ fn header() {
         "init",
         "optim",
         "monitor",
+        "spectral",
+        "data",
     ];
     let mut builder = cbindgen::Builder::new().with_config(config);
     for family in families {

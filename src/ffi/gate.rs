@@ -1,4 +1,4 @@
-//! The highway gate.
+//! Highway connections.
 
 use super::context::ek_context;
 use super::context_of;
@@ -6,10 +6,10 @@ use super::status::{ek_status, guard};
 use super::tensor::{In, Out, check};
 use crate::gate::{highway_backward_f32, highway_forward_f32};
 
-/// y = s(gate_z) * h + s(-gate_z) * x, element by element, s the logistic function: the highway gate. The carry is
-/// s(-z), never 1 - s(z). gate_z, h, x, y [n].
+/// y = sigma(gate_z) * h + sigma(-gate_z) * x, element by element: a highway connection, whose gate lets through what the
+/// layer makes of x (h) or carries x itself. All tensors [n].
 ///
-/// Aliasing: inputs may overlap each other; y overlaps nothing.
+/// The carry is never 1 - sigma, so that it is true where the gate is wide open. Aliasing: y overlaps nothing.
 ///
 /// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
 #[unsafe(no_mangle)]
@@ -25,21 +25,18 @@ pub unsafe extern "C" fn ek_highway_forward_f32(
     guard(f, || {
         // SAFETY: the caller's promise.
         let ctx = unsafe { context_of(ctx) }?;
-        let gate_z = In::new("gate_z", gate_z, &[n]);
-        let h = In::new("h", h, &[n]);
-        let x = In::new("x", x, &[n]);
+        let [gate_z, h, x] = [("gate_z", gate_z), ("h", h), ("x", x)].map(|(name, p)| In::new(name, p, &[n]));
         let y = Out::new("y", y, &[n]);
         check(f, &[&gate_z, &h, &x, &y])?;
         // SAFETY: checked above; the size is the caller's promise.
-        let (gate_z, h, x, y) = unsafe { (gate_z.slice(), h.slice(), x.slice(), y.slice()) };
-        highway_forward_f32(ctx, gate_z, h, x, y)
+        unsafe { highway_forward_f32(ctx, gate_z.slice(), h.slice(), x.slice(), y.slice()) }
     })
 }
 
-/// Back through ek_highway_forward_f32: dgate_z = dy * (h - x) * s'(gate_z), dh = dy * s(gate_z), dx = dy * s(-gate_z):
-/// what reaches x past the layer. All [n]. s' is taken from gate_z, and is true where the gate saturates.
+/// The gradients of ek_highway_forward_f32, with s = sigma(gate_z) and c = sigma(-gate_z): dgate_z = dy * (h - x) * s * c,
+/// dh = dy * s, dx = dy * c. All tensors [n].
 ///
-/// Aliasing: inputs may overlap each other; outputs overlap nothing.
+/// dx is the carried part only: what comes back through the layer is to be added. Aliasing: outputs overlap nothing.
 ///
 /// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
 #[unsafe(no_mangle)]
@@ -58,18 +55,13 @@ pub unsafe extern "C" fn ek_highway_backward_f32(
     guard(f, || {
         // SAFETY: the caller's promise.
         let ctx = unsafe { context_of(ctx) }?;
-        let gate_z = In::new("gate_z", gate_z, &[n]);
-        let h = In::new("h", h, &[n]);
-        let x = In::new("x", x, &[n]);
-        let dy = In::new("dy", dy, &[n]);
-        let dgate_z = Out::new("dgate_z", dgate_z, &[n]);
-        let dh = Out::new("dh", dh, &[n]);
-        let dx = Out::new("dx", dx, &[n]);
-        check(f, &[&gate_z, &h, &x, &dy, &dgate_z, &dh, &dx])?;
+        let inputs = [("gate_z", gate_z), ("h", h), ("x", x), ("dy", dy)].map(|(name, p)| In::new(name, p, &[n]));
+        let outputs = [("dgate_z", dgate_z), ("dh", dh), ("dx", dx)].map(|(name, p)| Out::new(name, p, &[n]));
+        let ([gate_z, h, x, dy], [dgate_z, dh, dx]) = (&inputs, &outputs);
+        check(f, &[gate_z, h, x, dy, dgate_z, dh, dx])?;
         // SAFETY: checked above; the size is the caller's promise.
-        let (gate_z, h, x, dy) = unsafe { (gate_z.slice(), h.slice(), x.slice(), dy.slice()) };
-        // SAFETY: as above.
-        let (dgate_z, dh, dx) = unsafe { (dgate_z.slice(), dh.slice(), dx.slice()) };
+        let ([gate_z, h, x, dy], [dgate_z, dh, dx]) =
+            unsafe { (inputs.each_ref().map(|x| x.slice()), outputs.each_ref().map(|y| y.slice())) };
         highway_backward_f32(ctx, gate_z, h, x, dy, dgate_z, dh, dx)
     })
 }

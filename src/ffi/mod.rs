@@ -16,6 +16,7 @@ pub mod activation;
 pub mod activation_half;
 pub mod attention;
 pub mod context;
+pub mod data;
 pub mod element;
 pub mod gate;
 pub mod init;
@@ -30,6 +31,7 @@ pub mod recurrent;
 pub mod residual;
 pub mod softmax;
 pub mod softmax_half;
+pub mod spectral;
 pub mod status;
 pub mod version;
 

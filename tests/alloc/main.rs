@@ -6,7 +6,9 @@ use evenkeel::activation::{
     Activation, activation_backward_bf16, activation_backward_f32, activation_forward_bf16, activation_forward_f32,
 };
 use evenkeel::attention::{attention_backward_f32, attention_forward_f32};
-use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
+use evenkeel::data::{column_stats_f32, standardize_f32};
+use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
+use evenkeel::init::{Distribution, init_he_f32, init_normal_f32, init_orthogonal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
 use evenkeel::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f32};
@@ -14,12 +16,12 @@ use evenkeel::norm::*;
 use evenkeel::optim::{
     AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
 };
-use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
 use evenkeel::recurrent::*;
 use evenkeel::residual::{residual_add_bf16, residual_add_f32};
 use evenkeel::softmax::{
     log_softmax_forward_f32, softmax_backward_bf16, softmax_backward_f32, softmax_forward_bf16, softmax_forward_f32,
 };
+use evenkeel::spectral::{jacobian_norm_f32, spectral_norm_f32, spectral_radius_f32};
 use evenkeel::{Context, Isa, bf16};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,6 +100,7 @@ fn every_family(ctx: &Context, check: Check<'_>) {
     norms(ctx, check);
     tensors(ctx, check);
     recurrent(ctx, check);
+    flows(ctx, check);
 }
 
 fn attention(ctx: &Context, check: Check<'_>) {
@@ -170,6 +173,30 @@ fn norms(ctx: &Context, check: Check<'_>) {
     }
 }
 
+/// Gates, spectra, data and orthogonal weights.
+fn flows(ctx: &Context, check: Check<'_>) {
+    for (rows, cols) in [(3, 10), (40, 40), (100, 300)] {
+        let (n, k) = (rows * cols, rows.min(cols));
+        let (x, mut y, mut a, mut b) = (vec![0.5; n], vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        let (mut mean, mut std) = (vec![0.0; cols], vec![0.0; cols]);
+        check("highway_forward_f32", &mut || highway_forward_f32(ctx, &x, &x, &x, &mut y).unwrap());
+        check("highway_backward_f32", &mut || {
+            highway_backward_f32(ctx, &x, &x, &x, &x, &mut y, &mut a, &mut b).unwrap();
+        });
+        check("init_orthogonal_f32", &mut || init_orthogonal_f32(ctx, 1, 2, 1.0, rows, cols, &mut y).unwrap());
+        check("spectral_norm_f32", &mut || _ = spectral_norm_f32(ctx, rows, cols, &y, cols, 0, 1e-6).unwrap());
+        check("spectral_radius_f32", &mut || _ = spectral_radius_f32(ctx, k, &y, cols, 3).unwrap());
+        check("jacobian_norm_f32", &mut || {
+            let z = &x[..cols];
+            jacobian_norm_f32(ctx, Activation::Tanh, 0.0, rows, cols, &y, z, 0, 1e-6).unwrap();
+        });
+        check("column_stats_f32", &mut || {
+            column_stats_f32(ctx, rows, cols, &y, &mut mean, Some(&mut std), None, None).unwrap();
+        });
+        check("standardize_f32", &mut || standardize_f32(ctx, rows, cols, &mean, &std, 0.0, &y, &mut a).unwrap());
+    }
+}
+
 fn linear(ctx: &Context, check: Check<'_>) {
     for (batch, input, out) in [(3, 40, 50), (64, 128, 100), (600, 60, 70)] {
         let (x, w, bias) = (vec![0.5; batch * input], vec![0.1; input * out], vec![0.2; out]);
@@ -233,11 +260,15 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
         [([3, 2, 5, 7], None), ([4, 40, 30, 60], None), ([9, 1, 20, 200], None), ([4, 3, 5, 40], Some(&[4, 0, 2][..]))]
     {
         let (s, wide) = (seq * batch * n, 4 * n);
-        let (x, w, u, bias, first) =
-            (vec![0.5; seq * batch * i], vec![0.1; wide * i], vec![0.1; wide * n], vec![0.1; wide], vec![0.3; batch * n]);
+        let (x, w, u, bias, first) = (
+            vec![0.5; seq * batch * i],
+            vec![0.1; wide * i],
+            vec![0.1; wide * n],
+            vec![0.1; wide],
+            vec![0.3; batch * n],
+        );
         let (mut h, mut c, mut z, mut zh) = (vec![0.0; s], vec![0.0; s], vec![0.0; 4 * s], vec![0.0; 3 * s]);
-        let (mut dx, mut dw, mut du, mut db, mut db2) =
-            (x.clone(), w.clone(), u.clone(), bias.clone(), bias.clone());
+        let (mut dx, mut dw, mut du, mut db, mut db2) = (x.clone(), w.clone(), u.clone(), bias.clone(), bias.clone());
         let (mut dh0, mut dc0, mut norms) = (first.clone(), first.clone(), vec![0.0; seq]);
         let (dh, f, b) = (vec![0.2; s], Some(&first[..]), Some(&bias[..]));
         check("lstm_forward_f32", &mut || {
@@ -247,8 +278,31 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
             let (dx, db, norms) = (Some(&mut dx[..]), Some(&mut db[..]), Some(&mut norms[..]));
             let (dh0, dc0) = (Some(&mut dh0[..]), Some(&mut dc0[..]));
             lstm_backward_f32(
-                ctx, seq, batch, i, n, &x, lengths, &w, &u, f, f, &h, &c, &z, Some(&dh), f, f, true, dx, &mut dw, &mut du,
-                db, dh0, dc0, norms,
+                ctx,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                &w,
+                &u,
+                f,
+                f,
+                &h,
+                &c,
+                &z,
+                Some(&dh),
+                f,
+                f,
+                true,
+                dx,
+                &mut dw,
+                &mut du,
+                db,
+                dh0,
+                dc0,
+                norms,
             )
             .unwrap();
         });
@@ -262,8 +316,29 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
             let (dx, db, db2) = (Some(&mut dx[..]), Some(&mut db[..3 * n]), Some(&mut db2[..3 * n]));
             let (dw, du, dh0) = (&mut dw[..3 * n * i], &mut du[..3 * n * n], Some(&mut dh0[..]));
             gru_backward_f32(
-                ctx, seq, batch, i, n, &x, lengths, w3, u3, f, &h, &z[z3.clone()], &zh, Some(&dh), f, true, dx, dw, du, db,
-                db2, dh0, None,
+                ctx,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                w3,
+                u3,
+                f,
+                &h,
+                &z[z3.clone()],
+                &zh,
+                Some(&dh),
+                f,
+                true,
+                dx,
+                dw,
+                du,
+                db,
+                db2,
+                dh0,
+                None,
             )
             .unwrap();
         });
@@ -275,18 +350,35 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
         check("rnn_backward_f32", &mut || {
             let (dx, dw, du, dh0) = (Some(&mut dx[..]), &mut dw[..n * i], &mut du[..n * n], Some(&mut dh0[..]));
             rnn_backward_f32(
-                ctx, tanh, 0.0, seq, batch, i, n, &x, lengths, w1, u1, f, &h, &z[..s], Some(&dh), None, false, dx, dw, du,
-                None, dh0, None,
+                ctx,
+                tanh,
+                0.0,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                w1,
+                u1,
+                f,
+                &h,
+                &z[..s],
+                Some(&dh),
+                None,
+                false,
+                dx,
+                dw,
+                du,
+                None,
+                dh0,
+                None,
             )
             .unwrap();
         });
         check("lstm_cell_forward_f32", &mut || {
             let (c, h) = (&mut c[..batch * n], &mut h[..batch * n]);
             lstm_cell_forward_f32(ctx, batch, n, &z[..batch * wide], &first, c, h).unwrap();
-        });
-        check("highway_forward_f32", &mut || highway_forward_f32(ctx, &dh, &dh, &dh, &mut h).unwrap());
-        check("highway_backward_f32", &mut || {
-            highway_backward_f32(ctx, &dh, &dh, &dh, &dh, &mut h, &mut c, &mut z[..s]).unwrap();
         });
     }
 }

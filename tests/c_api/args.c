@@ -234,10 +234,12 @@ static ek_status gradient_flow(const arguments *a)
 
 #include "args_norm.h"
 #include "args_recurrent.h"
+#include "args_flow.h"
 
 static const function functions[] = {
     NORMS,
     RECURRENT,
+    FLOWS,
     {"ek_matmul_f32", matmul, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
     {"ek_matmul_f64", matmul_f64, 2, 3, {{"a", "id", 0}, {"b", "id", 0}, {"c", "od", 0}}},
     {"ek_matmul_bf16", matmul_bf16, 2, 3, {{"a", "ih", 0}, {"b", "ih", 0}, {"c", "of", 0}}},
@@ -567,5 +569,6 @@ int main(void)
         overlaps(&functions[i]);
     }
     particular();
+    flows();
     return 0;
 }

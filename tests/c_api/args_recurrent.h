@@ -1,4 +1,4 @@
-/* Recurrent networks and the highway gate, for args.c. Input features and hidden units are as many. */
+/* Recurrent networks, for args.c. Input features and hidden units are as many. */
 #define L(i) ((const size_t *)(const void *)a->p[i])
 
 static ek_status lstm_cell_forward(const arguments *a)
@@ -41,18 +41,8 @@ static ek_status gru_backward(const arguments *a)
 {
     return ek_gru_backward_f32(NULL, a->n[0], a->n[1], a->n[2], a->n[2], F(0), L(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), true, F(10), F(11), F(12), F(13), F(14), F(15), D(16));
 }
-static ek_status highway_forward(const arguments *a)
-{
-    return ek_highway_forward_f32(NULL, a->n[0], F(0), F(1), F(2), F(3));
-}
-static ek_status highway_backward(const arguments *a)
-{
-    return ek_highway_backward_f32(NULL, a->n[0], F(0), F(1), F(2), F(3), F(4), F(5), F(6));
-}
 
 #define RECURRENT \
-    {"ek_highway_forward_f32", highway_forward, 0, 1, {{"gate_z", "if", 0}, {"h", "if", 0}, {"x", "if", 0}, {"y", "of", 0}}}, \
-    {"ek_highway_backward_f32", highway_backward, 0, 1, {{"gate_z", "if", 0}, {"h", "if", 0}, {"x", "if", 0}, {"dy", "if", 0}, {"dgate_z", "of", 0}, {"dh", "of", 0}, {"dx", "of", 0}}}, \
     {"ek_lstm_cell_forward_f32", lstm_cell_forward, 0, 2, {{"z", "if", 0}, {"c_prev", "if", 0}, {"c", "of", 0}, {"h", "of", 0}}}, \
     {"ek_lstm_cell_backward_f32", lstm_cell_backward, 0, 2, {{"z", "if", 0}, {"c_prev", "if", 0}, {"c", "if", 0}, {"dh", "if", 0}, {"dc", "if?", 0}, {"dz", "of", 0}, {"dc_prev", "of", 0}}}, \
     {"ek_gru_cell_forward_f32", gru_cell_forward, 0, 2, {{"zx", "if", 0}, {"zh", "if", 0}, {"h_prev", "if", 0}, {"h", "of", 0}}}, \
