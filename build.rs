@@ -35,6 +35,10 @@ fn header() {
         "loss",
         "init",
         "optim",
+        "clip",
+        "step",
+        "schedule",
+        "convert",
         "monitor",
     ];
     let mut builder = cbindgen::Builder::new().with_config(config);

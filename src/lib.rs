@@ -16,6 +16,7 @@
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
+//! | [`convert`] | between f32 and bf16 or f16, to nearest even or by chance |
 //! | [`element`] | f32, bf16, f16: what tensors are stored as |
 //! | [`simd`] | the vector of 16 floats that all kernels are written in |
 //!
@@ -69,11 +70,13 @@ mod scratch;
 
 mod elementwise;
 mod random;
+mod stochastic;
 #[doc(hidden)]
 pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
+pub mod convert;
 pub mod init;
 pub mod linear;
 pub mod loss;

@@ -14,7 +14,9 @@ mod tensor;
 
 pub mod activation;
 pub mod activation_half;
+pub mod clip;
 pub mod context;
+pub mod convert;
 pub mod element;
 pub mod init;
 pub mod linear;
@@ -25,9 +27,11 @@ pub mod norm;
 pub mod norm_half;
 pub mod optim;
 pub mod residual;
+pub mod schedule;
 pub mod softmax;
 pub mod softmax_half;
 pub mod status;
+pub mod step;
 pub mod version;
 
 use crate::context::Context;
