@@ -16,14 +16,18 @@ pub(super) struct Coef {
 const LEAST: f64 = 8.673617379884035e-19;
 const MOST: f64 = 1.2676506002282294e30;
 
+/// 2⁻⁶⁰: far less than half a unit in the last place of f32.
+const NOTHING: f32 = LEAST as f32;
+
 impl Coef {
-    pub(super) const ONE: Coef = Coef { value: 1.0, high: 1.0, low: f32::MIN_POSITIVE, split: true };
+    pub(super) const ONE: Coef = Coef { value: 1.0, high: 1.0, low: NOTHING, split: true };
 
     pub(super) fn new(value: f64) -> Coef {
         let nearest = value as f32;
         let high = if nearest as f64 > value { nearest.next_down() } else { nearest };
-        // Positive even where nothing is left over: zero times infinity would be NaN. So little is lost beside the rest.
-        let low = ((value - high as f64) as f32).max(f32::MIN_POSITIVE);
+        // Positive even where nothing is left over: zero times infinity would be NaN. So little is lost beside the rest, and
+        // its products are no subnormal numbers, which would be slow.
+        let low = ((value - high as f64) as f32).max(high * NOTHING);
         Coef { value, high, low, split: value.is_nan() || (LEAST..=MOST).contains(&value) }
     }
 
@@ -35,15 +39,20 @@ impl Coef {
     /// x times the factor, within 0.5001 ULP; exact for a power of two, unless it rounds to a subnormal.
     #[inline(always)]
     pub(super) fn of<S: Simd>(self, s: S, x: S::F) -> S::F {
+        if !S::FUSED {
+            return self.in_f64(s, x);
+        }
         s.fma(x, s.splat(self.high), s.mul(x, s.splat(self.low)))
     }
 
     /// As [`Coef::of`], for any factor.
     #[inline(always)]
     pub(super) fn of_any<S: Simd>(self, s: S, x: S::F) -> S::F {
-        if self.split {
-            return self.of(s, x);
-        }
+        if self.split { self.of(s, x) } else { self.in_f64(s, x) }
+    }
+
+    #[inline(always)]
+    fn in_f64<S: Simd>(self, s: S, x: S::F) -> S::F {
         let ((low, high), coef) = (s.widen(x), s.splat_d(self.value));
         s.narrow(s.mul_d(low, coef), s.mul_d(high, coef))
     }

@@ -252,16 +252,22 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for Run<'_, R, STATES> {
         let n = w.len();
         assert!(g.len() == n && states[..STATES].iter().all(|state| state.len() == n));
         let mut pointers = [std::ptr::null_mut(); STATES];
-        for (pointer, state) in pointers.iter_mut().zip(states) {
-            *pointer = state.as_mut_ptr();
+        for k in 0..STATES {
+            pointers[k] = states[k].as_mut_ptr();
         }
         let p = Pointers { w: w.as_mut_ptr(), g: g.as_ptr(), states: pointers };
         let apply = Apply { rule, coef, limit };
-        let whole = n / LANES * LANES;
-        let mut i = 0;
-        // SAFETY: vectors of 16, and the last of n - i, are in bounds of w, g and the states (asserted).
+        // Whole vectors begin at a cache line of w, and of the other tensors where they are aligned alike: stores across
+        // two lines are slow.
+        let head = if n < 4 * LANES { 0 } else { (LANES - p.w.addr() / size_of::<f32>() % LANES) % LANES };
+        let whole = head + (n - head) / LANES * LANES;
+        let mut i = head;
+        // SAFETY: the first `head`, vectors of 16 and the last of n - i are in bounds of w, g and the states (asserted).
         unsafe {
             let Some(norms) = norms else {
+                if head > 0 {
+                    apply.edge::<S, STATES>(s, p, 0, head);
+                }
                 while i < whole {
                     apply.vector::<S, STATES>(s, p, i);
                     i += LANES;
@@ -271,22 +277,50 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for Run<'_, R, STATES> {
                 }
                 return;
             };
-            let mut update = FewSquares::load(s, &norms.update, at);
-            let mut params = FewSquares::load(s, &norms.params, at);
+            if head > 0 {
+                s.outline(&mut Ends { apply, p, i: 0, n: head, at, norms: &mut *norms });
+            }
+            let mut update = FewSquares::load(s, &norms.update, at + head);
+            let mut params = FewSquares::load(s, &norms.params, at + head);
             while i < whole {
                 let (old, new) = apply.vector::<S, STATES>(s, p, i);
                 update.add(s, s.sub(new, old));
                 params.add(s, new);
                 i += LANES;
             }
+            update.store(s, &mut norms.update, at + head);
+            params.store(s, &mut norms.params, at + head);
             if i < n {
-                let (old, new) = apply.edge::<S, STATES>(s, p, i, n - i);
-                update.add(s, s.sub(new, old));
-                params.add(s, new);
+                s.outline(&mut Ends { apply, p, i, n: n - i, at, norms });
             }
-            update.store(s, &mut norms.update, at);
-            params.store(s, &mut norms.params, at);
         }
+    }
+}
+
+/// Less than a vector, in a function of its own: both ends share it.
+struct Ends<'a, R, const STATES: usize> {
+    apply: Apply<R>,
+    p: Pointers<STATES>,
+    i: usize,
+    n: usize,
+    /// Where element 0 is in the chunk.
+    at: usize,
+    norms: &'a mut Norms,
+}
+
+impl<R: Rule<STATES>, const STATES: usize> Kernel for &mut Ends<'_, R, STATES> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let place = self.at + self.i;
+        let mut update = FewSquares::load(s, &self.norms.update, place);
+        let mut params = FewSquares::load(s, &self.norms.params, place);
+        // SAFETY: n < 16 elements from i on are in bounds (Run).
+        let (old, new) = unsafe { self.apply.edge::<S, STATES>(s, self.p, self.i, self.n) };
+        update.add(s, s.sub(new, old));
+        params.add(s, new);
+        update.store(s, &mut self.norms.update, place);
+        params.store(s, &mut self.norms.params, place);
     }
 }
 

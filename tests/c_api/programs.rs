@@ -41,7 +41,13 @@ fn context_and_version() {
 /// Every status-returning function with tensors stands in one of these tables.
 #[test]
 fn arguments_of_every_function_are_checked() {
-    let sources = ["tests/c_api/args.c", "tests/c_api/lists.c", "tests/c_api/context.c", "tests/c_api/args_norm.h"];
+    let sources = [
+        "tests/c_api/args.c",
+        "tests/c_api/lists.c",
+        "tests/c_api/context.c",
+        "tests/c_api/args_norm.h",
+        "tests/c_api/args_convert.h",
+    ];
     let text: String = sources.map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
     for name in declared() {
         assert!(text.contains(&format!("{name}(")), "{name} is in none of {sources:?}");

@@ -3,6 +3,7 @@
 mod activation;
 mod common;
 mod context;
+mod convert;
 mod element;
 mod init;
 mod linear;
@@ -15,7 +16,10 @@ mod norm_batch;
 mod norm_scalar;
 mod norm_truth;
 mod optim;
+mod optim_half;
+mod optim_range;
 mod optim_scalar;
+mod optim_torch;
 mod simd;
 mod softmax;
 mod stored;
