@@ -22,6 +22,8 @@ fn train(program: &Path, dir: &Path, ranks: u32, poisoned: u32) -> (Vec<f32>, St
         .arg(root().join("data/digits.csv"))
         .arg(&weights)
         .args(["2", &poisoned.to_string()])
+        // Cargo sets it, and it goes before the path in the program: to a library of an earlier build.
+        .env_remove("LD_LIBRARY_PATH")
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
         // A path without the blanks or the length that its sockets do not bear.
