@@ -144,7 +144,7 @@ fn through_blocks<T: Storage>(
     }
 }
 
-/// Ends a piece that streamed.
+/// Ends a run of stores past the caches.
 pub(crate) struct Fence;
 
 impl Kernel for Fence {
@@ -221,7 +221,7 @@ pub(crate) fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, u
 /// # Safety
 /// y is valid for writing 16 elements, and aligned to their size if `stream`.
 #[inline(always)]
-unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: bool) {
+pub(crate) unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: bool) {
     // SAFETY: the caller's contract.
     unsafe { if stream { T::stream(s, y, v) } else { T::store(s, y, v) } }
 }

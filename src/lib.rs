@@ -20,6 +20,7 @@
 //! | [`spectral`] | spectral norm and radius, the norm of a layer's Jacobian |
 //! | [`data`] | column statistics, standardizing and rescaling of features |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
+//! | [`convert`] | between f32 and bf16 or f16, to nearest even or by chance |
 //! | [`element`] | f32, bf16, f16: what tensors are stored as |
 //! | [`simd`] | the vector of 16 floats that all kernels are written in |
 //!
@@ -73,12 +74,14 @@ mod scratch;
 
 mod elementwise;
 mod random;
+mod stochastic;
 #[doc(hidden)]
 pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
 pub mod attention;
+pub mod convert;
 pub mod data;
 pub mod gate;
 pub mod init;

@@ -256,7 +256,7 @@ impl Simd for Avx512 {
         widen_w(a: __m256i) -> __m512i { _mm512_cvtepu16_epi32(a) }
         narrow_w(a: __m512i) -> __m256i { _mm512_cvtepi32_epi16(a) }
         from_f16(a: __m256i) -> __m512 { _mm512_cvtph_ps(a) }
-        to_f16(a: __m512) -> __m256i { _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        to_f16(a: __m512) -> __m256i { _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a) }
 
         sum(a: __m512) -> f32 {
             super::avx2::sum8(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)))

@@ -6,16 +6,16 @@ use evenkeel::activation::{
     Activation, activation_backward_bf16, activation_backward_f32, activation_forward_bf16, activation_forward_f32,
 };
 use evenkeel::attention::{attention_backward_f32, attention_forward_f32};
+use evenkeel::convert::{convert_f32_to_bf16, convert_f32_to_bf16_stochastic};
 use evenkeel::data::{column_stats_f32, standardize_f32};
 use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
 use evenkeel::init::{Distribution, init_he_f32, init_normal_f32, init_orthogonal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
 use evenkeel::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f32};
+use evenkeel::monitor::tensor_stats_f32;
 use evenkeel::norm::*;
-use evenkeel::optim::{
-    AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
-};
+use evenkeel::optim::*;
 use evenkeel::recurrent::*;
 use evenkeel::residual::{residual_add_bf16, residual_add_f32};
 use evenkeel::softmax::{
@@ -101,6 +101,7 @@ fn every_family(ctx: &Context, check: Check<'_>) {
     tensors(ctx, check);
     recurrent(ctx, check);
     flows(ctx, check);
+    optimizers(ctx, check);
 }
 
 fn attention(ctx: &Context, check: Check<'_>) {
@@ -405,6 +406,42 @@ fn tensors(ctx: &Context, check: Check<'_>) {
         let (mut p, mut m) = (params.each_mut().map(|p| &mut p[..]), m.each_mut().map(|m| &mut m[..]));
         clip_sgd_f32(ctx, &clip, &sgd, &mut p, &grads.each_ref().map(|g| &g[..]), Some(&mut m)).unwrap();
     });
+}
+
+fn optimizers(ctx: &Context, check: Check<'_>) {
+    let sizes = [0, 1, 7, 100_000, 33];
+    let make = |v: f32| sizes.map(|n| vec![v; n]);
+    let (mut params, grads, mut a, mut b, mut c) = (make(1.0), make(0.1), make(0.0), make(0.0), make(0.0));
+    let half = sizes.map(|n| vec![bf16::ONE; n]);
+    let mut copy = half.clone();
+    let clip = ClipOptions { mode: ClipMode::Adaptive, threshold: 0.1, ..ClipOptions::default() };
+    macro_rules! views {
+        ($list:ident) => {
+            &mut $list.each_mut().map(|t| &mut t[..])
+        };
+    }
+    let g = grads.each_ref().map(|g| &g[..]);
+    check("clip_rmsprop_f32", &mut || {
+        let o = RmspropOptions { momentum: 0.9, centered: true, ..Default::default() };
+        let (p, s) = (views!(params), views!(a));
+        clip_rmsprop_f32(ctx, &clip, &o, p, &g, s, Some(&mut views!(b)[..]), Some(&mut views!(c)[..])).unwrap();
+    });
+    check("clip_adagrad_f32", &mut || {
+        clip_adagrad_f32(ctx, &clip, &AdagradOptions::default(), views!(params), &g, views!(a)).unwrap();
+    });
+    check("clip_lion_f32", &mut || {
+        clip_lion_f32(ctx, &clip, &LionOptions::default(), views!(params), &g, views!(a)).unwrap();
+    });
+    check("clip_adam_bf16", &mut || {
+        let o = AdamOptions { stochastic_seed: Some(1), ..Default::default() };
+        let (h, p) = (half.each_ref().map(|g| &g[..]), views!(params));
+        clip_adam_bf16(ctx, &clip, &o, p, &h, views!(a), views!(b), Some(&mut views!(copy)[..])).unwrap();
+    });
+    check("convert_f32_to_bf16", &mut || convert_f32_to_bf16(ctx, &grads[3], &mut copy[3]).unwrap());
+    check("convert_f32_to_bf16_stochastic", &mut || {
+        convert_f32_to_bf16_stochastic(ctx, 1, &grads[3], &mut copy[3]).unwrap();
+    });
+    check("tensor_stats_f32", &mut || assert!(tensor_stats_f32(ctx, &grads[3]).is_ok()));
 }
 
 fn matmul(ctx: &Context, check: Check<'_>) {

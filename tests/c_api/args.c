@@ -235,11 +235,13 @@ static ek_status gradient_flow(const arguments *a)
 #include "args_norm.h"
 #include "args_recurrent.h"
 #include "args_flow.h"
+#include "args_convert.h"
 
 static const function functions[] = {
     NORMS,
     RECURRENT,
     FLOWS,
+    CONVERT_FUNCTIONS
     {"ek_matmul_f32", matmul, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
     {"ek_matmul_f64", matmul_f64, 2, 3, {{"a", "id", 0}, {"b", "id", 0}, {"c", "od", 0}}},
     {"ek_matmul_bf16", matmul_bf16, 2, 3, {{"a", "ih", 0}, {"b", "ih", 0}, {"c", "of", 0}}},
@@ -540,6 +542,8 @@ static void particular(void)
         CHECK(out[0] == 0x324B);
         CHECK(ek_softmax_forward_bf16(NULL, 1, 1, one_bf16, out) == EK_STATUS_OK && out[0] == 0x3F80);
         CHECK(ek_log_softmax_backward_f16(NULL, 1, 1, one_f16, one_f16, out) == EK_STATUS_OK);
+        CHECK(ek_convert_f32_to_f16(NULL, 1, x + 1, out) == EK_STATUS_OK && out[0] == 0x3C00);
+        CHECK(ek_convert_f32_to_bf16_stochastic(NULL, 9, 1, x + 1, out) == EK_STATUS_OK && out[0] == 0x3F80);
     }
     FAILS(ek_init_uniform_f32(NULL, 0, 0, 1, -1, 4, y), EK_STATUS_INVALID_ARGUMENT, "ek_init_uniform_f32", "low");
     FAILS(ek_init_normal_f32(NULL, 0, 0, 0, -1, 4, y), EK_STATUS_INVALID_ARGUMENT, "ek_init_normal_f32", "std");
