@@ -1,0 +1,2 @@
+#[path = "../tools/mod.rs"]
+mod tools;
