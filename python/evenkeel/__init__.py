@@ -14,7 +14,7 @@ that is not contiguous, or a read-only output is an error. Calls release the int
 from ._core import Context, EvenkeelError
 from ._functions import *  # noqa: F403
 from ._functions import HEADER_VERSION
-from ._functions import __all__ as _functions
+from ._functions import __all__ as _names
 from ._library import lib as _lib
 from ._matmul import *  # noqa: F403
 from ._matmul import __all__ as _products
@@ -26,4 +26,4 @@ _major, _minor = _number >> 16, _number >> 8 & 255
 if _major != HEADER_VERSION[0] or (_major == 0 and _minor != HEADER_VERSION[1]) or _minor < HEADER_VERSION[1]:
     raise ImportError(f"the library found is evenkeel {__version__}, this package is for {HEADER_VERSION[0]}.{HEADER_VERSION[1]}")
 
-__all__ = ["Context", "EvenkeelError", "__version__", *_functions, *_products]
+__all__ = ["Context", "EvenkeelError", "__version__", *_names, *_products]
