@@ -18,7 +18,7 @@ def main():
     for f in header.functions:
         if not f.known and f.name not in bare and not f.name.endswith("_init") and not f.name.startswith("context_"):
             sys.exit(f"scripts/bindings/shapes.txt needs a line for ek_{f.name}")
-    files = {"python/evenkeel/_functions.py": Writer(header).write(), "tests/attack/src/calls.rs": attack(header)}
+    files = {"python/evenkeel/_functions.py": Writer(header).write(), "tests/attack/calls.rs": attack(header)}
     for name, text in files.items():
         path = ROOT / name
         if "--check" in sys.argv:
