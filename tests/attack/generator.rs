@@ -11,6 +11,7 @@ unsafe extern "C" {
     fn ek_last_error() -> *const c_char;
     fn ek_context_options_init(options: *mut c_void);
     fn ek_context_create(options: *const c_void, out: *mut *mut c_void) -> i32;
+    fn ek_context_destroy(ctx: *mut c_void);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,34 +88,47 @@ pub struct Generator<'a> {
 }
 
 /// The contexts that calls choose from; the first computes on the calling thread.
-pub fn contexts() -> Vec<*mut c_void> {
-    let create = |num_threads: usize, isa: i32, batch_invariant: bool, flush: bool| {
-        let mut options = [0u64; 8];
-        let mut out = std::ptr::null_mut();
-        // SAFETY: ek_context_options is 48 bytes; its fields lie where the header says.
-        unsafe {
-            let p = options.as_mut_ptr().cast::<u8>();
-            ek_context_options_init(p.cast());
-            p.add(8).cast::<usize>().write(num_threads);
-            p.add(16).cast::<i32>().write(isa);
-            p.add(40).cast::<bool>().write(batch_invariant);
-            p.add(41).cast::<bool>().write(flush);
-            assert_eq!(ek_context_create(p.cast(), &mut out), 0);
+pub struct Contexts(pub Vec<*mut c_void>);
+
+impl Contexts {
+    pub fn new() -> Contexts {
+        let create = |num_threads: usize, isa: i32, batch_invariant: bool, flush: bool| {
+            let mut options = [0u64; 8];
+            let mut out = std::ptr::null_mut();
+            // SAFETY: ek_context_options is 48 bytes; its fields lie where the header says.
+            unsafe {
+                let p = options.as_mut_ptr().cast::<u8>();
+                ek_context_options_init(p.cast());
+                p.add(8).cast::<usize>().write(num_threads);
+                p.add(16).cast::<i32>().write(isa);
+                p.add(40).cast::<bool>().write(batch_invariant);
+                p.add(41).cast::<bool>().write(flush);
+                assert_eq!(ek_context_create(p.cast(), &mut out), 0);
+            }
+            out
+        };
+        let mut all = vec![
+            create(1, 0, false, false),
+            create(1, 0, true, false),
+            create(1, 0, false, true),
+            create(3, 0, false, false),
+            create(2, 0, false, true),
+            std::ptr::null_mut(),
+        ];
+        if cfg!(target_arch = "x86_64") {
+            all.push(create(1, 1, false, false));
         }
-        out
-    };
-    let mut all = vec![
-        create(1, 0, false, false),
-        create(1, 0, true, false),
-        create(1, 0, false, true),
-        create(3, 0, false, false),
-        create(2, 0, false, true),
-        std::ptr::null_mut(),
-    ];
-    if cfg!(target_arch = "x86_64") {
-        all.push(create(1, 1, false, false));
+        Contexts(all)
     }
-    all
+}
+
+impl Drop for Contexts {
+    fn drop(&mut self) {
+        for ctx in &self.0 {
+            // SAFETY: created above, and no call uses it any more.
+            unsafe { ek_context_destroy(*ctx) };
+        }
+    }
 }
 
 impl<'a> Generator<'a> {
@@ -229,6 +243,8 @@ impl<'a> Generator<'a> {
         let all: Vec<usize> = (1..=n.min(300)).filter(|d| n % d == 0).collect();
         if all.is_empty() { 1 } else { all[self.source.below(all.len())] }
     }
+    /// For functions whose tensors are multiples of a dimension; some versions have none.
+    #[allow(dead_code)]
     pub fn times(&mut self, factor: usize, n: usize) -> usize {
         factor.saturating_mul(n)
     }

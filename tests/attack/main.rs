@@ -8,11 +8,13 @@
 mod calls;
 mod generator;
 mod memory;
+#[path = "../tools/mod.rs"]
+mod tools;
 
 use calls::CALLS;
 // Brings the C functions into the program.
 use evenkeel as _;
-use generator::{Generator, Source, contexts};
+use generator::{Contexts, Generator, Source};
 use memory::Arena;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -57,13 +59,13 @@ fn number(name: &str, usual: u64) -> u64 {
 fn random_calls_of_every_function() {
     let (calls, seed) = (number("EVENKEEL_ATTACK_CALLS", 20_000), number("EVENKEEL_ATTACK_SEED", 1));
     let only = std::env::var("EVENKEEL_ATTACK_ONLY").ok().map(|text| text.parse::<u64>().expect("a number"));
-    let contexts = contexts();
+    let contexts = Contexts::new();
     let mut arena = Arena::new();
     let mut statuses = vec![[0u64; 8]; CALLS.len()];
     for call in only.map_or(0..calls, |i| i..i + 1) {
         let which = (call % CALLS.len() as u64) as usize;
         let source = Source::new(seed.wrapping_mul(0x1234_5678_9ABC_DEF1) ^ call, &[]);
-        let mut g = Generator::new(source, &mut arena, &contexts, call / CALLS.len() as u64 % 3 != 0);
+        let mut g = Generator::new(source, &mut arena, &contexts.0, call / CALLS.len() as u64 % 3 != 0);
         if let Err(cause) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CALLS[which].1(&mut g))) {
             eprintln!("in call {call} of seed {seed}: {}", CALLS[which].0);
             std::panic::resume_unwind(cause);
@@ -125,13 +127,13 @@ unsafe impl Send for Shared<'_> {}
 /// Most stack and allocations of the calling thread that valid calls of each function took, once workspace had grown.
 #[test]
 fn calls_take_little_stack_and_allocate_nothing() {
-    let contexts = contexts();
+    let contexts = Contexts::new();
     let mut arena = Arena::new();
     let nothing = stack_of(|| {});
     let (mut table, mut excess) = (String::new(), Vec::new());
     for (name, call) in CALLS {
         let (mut allocated, mut called) = (0, 0);
-        let shared = Shared(&contexts[..1], &mut arena);
+        let shared = Shared(&contexts.0[..1], &mut arena);
         let used = stack_of(|| {
             let shared = shared;
             let Shared(contexts, arena) = shared;
@@ -158,4 +160,24 @@ fn calls_take_little_stack_and_allocate_nothing() {
     }
     println!("{table}");
     assert!(excess.is_empty(), "more than 64 KiB of stack, or allocations: {excess:?}");
+}
+
+/// Loading, use and unloading leave no thread, no signal handler, no variable and no output behind.
+#[test]
+fn a_host_finds_itself_as_it_was() {
+    if !tools::have(&["cc"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let program = dir.path().join("guest");
+    let mut command = std::process::Command::new("cc");
+    command.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-Iinclude", "tests/attack/guest.c", "-o"]).arg(&program);
+    tools::run(command.arg("-ldl"));
+    for contexts in ["own", "default"] {
+        let mut command = std::process::Command::new(&program);
+        let output =
+            command.arg(tools::library_dir().join("libevenkeel.so")).arg(contexts).output().expect("it starts");
+        assert!(output.status.success(), "{contexts}: {output:?}");
+        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{contexts}: {output:?}");
+    }
 }

@@ -42,7 +42,7 @@ fn trains_as_in_c(command: &mut Command) {
 }
 
 /// A Python with NumPy and pytest: EVENKEEL_PYTHON, that of tools.sh, or the system's.
-fn python() -> Option<PathBuf> {
+fn interpreter() -> Option<PathBuf> {
     let target = library_dir().join("../../languages/venv/bin/python");
     let named = std::env::var_os("EVENKEEL_PYTHON").map(PathBuf::from);
     let candidates = named.into_iter().chain([target, PathBuf::from("python3")]);
@@ -58,7 +58,7 @@ fn python() -> Option<PathBuf> {
 }
 
 fn python_command() -> Option<Command> {
-    let mut command = Command::new(python()?);
+    let mut command = Command::new(interpreter()?);
     command.env("EVENKEEL_LIBRARY", library()).env("PYTHONPATH", root().join("python"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     Some(command)
@@ -81,7 +81,7 @@ fn python_package() {
 #[test]
 fn python_package_is_typed() {
     let Some(mut command) = python_command() else { return };
-    let mypy = Command::new(python().expect("it was there")).args(["-c", "import mypy"]).output();
+    let mypy = Command::new(interpreter().expect("it was there")).args(["-c", "import mypy"]).output();
     if mypy.is_ok_and(|output| output.status.success()) {
         let cache = tempfile::tempdir().expect("a temporary directory");
         command.args(["-m", "mypy", "--strict", "--ignore-missing-imports", "--cache-dir"]).arg(cache.path());
