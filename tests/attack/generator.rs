@@ -481,7 +481,9 @@ impl<'a> Generator<'a> {
     /// The last before the call.
     pub fn begin(&mut self) {
         self.called = true;
-        self.mxcsr = if self.source.below(4) == 0 { 0x9FC0 } else { 0x1F80 };
+        // Hosts that flush subnormals; memcheck knows of no such state.
+        let flush = self.source.below(4) == 0 && std::env::var_os("EVENKEEL_ATTACK_NO_FLUSH").is_none();
+        self.mxcsr = if flush { 0x9FC0 } else { 0x1F80 };
         set_float_state(self.mxcsr);
         self.allocations = super::allocations();
     }

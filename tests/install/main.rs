@@ -166,3 +166,10 @@ fn two_static_libraries_of_rust_in_one_program() {
         assert!(run(&mut Command::new(&program)).starts_with("11 15"), "{archives:?}");
     }
 }
+
+#[test]
+fn the_abi_is_that_of_the_baseline() {
+    if have(&["cc", "abidw", "abidiff"]) {
+        run(&mut Command::new(root().join("tests/abi/check.sh")));
+    }
+}
