@@ -159,6 +159,12 @@ fn calls_take_little_stack_and_allocate_nothing() {
         }
     }
     println!("{table}");
+    if std::env::var_os("EVENKEEL_BLESS").is_some_and(|v| v == "1") {
+        let path = tools::root().join("docs/guest.md");
+        let text = std::fs::read_to_string(&path).expect("docs/guest.md");
+        let (head, _) = text.split_once("|---|---|---|\n").expect("a table");
+        std::fs::write(&path, format!("{head}|---|---|---|\n{table}")).expect("docs/guest.md");
+    }
     assert!(excess.is_empty(), "more than 64 KiB of stack, or allocations: {excess:?}");
 }
 
