@@ -152,11 +152,11 @@ class _Sizes:
             raise ValueError(f"{self.function}: {name} does not follow from the arrays; give it")
         return self.known[name][0]
 
-    def new(self, dims: Any, dtype: str) -> "numpy.ndarray[Any, Any]":
+    def new(self, dims: Any, dtype: str, zero: bool) -> "numpy.ndarray[Any, Any]":
         shape: list[int] = []
         for factor, dim, star in dims:
             shape += self.axes[dim] if star and dim in self.axes else (factor * self.of(dim),)
-        return numpy.empty(shape, _DTYPES[dtype])
+        return (numpy.zeros if zero else numpy.empty)(shape, _DTYPES[dtype])
 
 
 def _lists(function: str, spec: Any, given: dict[str, Any]) -> Optional[list[int]]:
@@ -241,7 +241,8 @@ def call(spec: Any, ctx: Optional[Context] = None, **given: Any) -> Any:
             _, name, dtype, dims, _, optional = item
             value = given[name]
             if value is True or (value is None and kind == "out" and not optional):
-                value = sizes.new(dims, dtype)
+                # What is added to begins as zeros.
+                value = sizes.new(dims, dtype, bool(given.get("accumulate")))
             elif value is False:
                 value = None
             arguments.append(None if value is None else ctypes.c_void_p(value.ctypes.data))

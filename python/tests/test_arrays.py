@@ -27,6 +27,14 @@ def test_outputs_are_made_or_written_where_given():
     np.testing.assert_allclose(made.mean, x64.mean(1), atol=1e-7)
 
 
+def test_gradients_add_up():
+    dz, x = f32(4, 3), f32(4, 5)
+    dw = ek.linear_backward_weight_f32(dz, x, accumulate=True).dw
+    assert dw.tobytes() == ek.linear_backward_weight_f32(dz, x).dw.tobytes()
+    ek.linear_backward_weight_f32(dz, x, accumulate=True, dw=dw)
+    np.testing.assert_allclose(dw, 2 * dz.T @ x, rtol=1e-5, atol=1e-5)
+
+
 def test_results_go_in_place_and_share_memory():
     x = f32(3, 4)
     expected = np.maximum(x, 0)
