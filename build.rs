@@ -14,9 +14,8 @@ fn header() {
     let env = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let root = env("CARGO_MANIFEST_DIR");
     let root = Path::new(&root);
-    println!("cargo::rerun-if-changed=cbindgen.toml");
     println!("cargo::rerun-if-changed=src/ffi");
-    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
+    let config = cbindgen::Config::from_file(root.join("src/ffi/cbindgen.toml")).expect("cbindgen.toml is readable");
     // The order of the families in the header.
     let families = [
         "version",

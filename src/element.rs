@@ -1,4 +1,15 @@
 //! What a number of a tensor is stored as. Arithmetic is f32 whatever the storage: loads widen, stores round once.
+//!
+//! ```
+//! use evenkeel::residual::residual_add_bf16;
+//! use evenkeel::{Context, bf16};
+//!
+//! let one = [bf16::from_f32(1.0); 2];
+//! let mut y = one;
+//! residual_add_bf16(Context::global()?, 0.25, &one, &one, &mut y)?;
+//! assert_eq!(y.map(bf16::to_f32), [1.25; 2]);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 use crate::simd::{LANES, Simd, f16_from_f32, f16_to_f32};
 

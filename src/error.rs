@@ -1,4 +1,14 @@
 //! What can go wrong, with the function, the argument and the value.
+//!
+//! ```
+//! use evenkeel::{Context, Error};
+//! use evenkeel::residual::residual_add_f32;
+//!
+//! let error = residual_add_f32(Context::global()?, 1.0, &[1.0; 3], &[1.0; 2], &mut [0.0; 3]).unwrap_err();
+//! assert!(matches!(error, Error::InvalidSize { .. }));
+//! assert!(error.to_string().starts_with("residual_add_f32: "));
+//! # Ok::<(), Error>(())
+//! ```
 
 /// Why a call did nothing. Every argument is checked before the first byte is written, so after an error all outputs
 /// are as they were.

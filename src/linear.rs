@@ -2,6 +2,23 @@
 //!
 //! Source: whitepaper §2, z = W·a + b, a = φ(z), δ = (Wᵀδ) ⊙ φ'(z). Products run in the orders of
 //! [`matmul`](crate::matmul); what follows a product is one operation on its finished element.
+//!
+//! ```
+//! use evenkeel::linear::{linear_backward_input_f32, linear_forward_f32};
+//! use evenkeel::{Activation, Context};
+//!
+//! let ctx = Context::global()?;
+//! let (x, w, bias) = ([1.0, 2.0], [1.0, 0.0, 0.0, -1.0], [0.5, 0.5]); // one row of two; W [2, 2]
+//! let (mut z, mut y) = ([0.0; 2], [0.0; 2]);
+//! linear_forward_f32(ctx, Activation::Relu, 0.0, 1, 2, 2, &x, &w, Some(&bias), Some(&mut z), &mut y)?;
+//! assert_eq!((z, y), ([1.5, -1.5], [1.5, 0.0]));
+//!
+//! // δ of the layer below, whose pre-activations were x here: (dz·W) ⊙ relu'(x).
+//! let mut dx = [0.0; 2];
+//! linear_backward_input_f32(ctx, Activation::Relu, 0.0, 1, 2, 2, &[1.0, 1.0], &w, Some(&x), &mut dx)?;
+//! assert_eq!(dx, [1.0, -1.0]);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 use crate::activation::{self, Activation, Phi, Visitor};
 use crate::context::Context;

@@ -1,5 +1,15 @@
 //! Residual connections (whitepaper §14): y = F(x) + x, whose Jacobian is I + ∂F/∂x, so that a gradient always has a way
 //! through.
+//!
+//! ```
+//! use evenkeel::Context;
+//! use evenkeel::residual::residual_add_f32;
+//!
+//! let mut y = [0.0; 3];
+//! residual_add_f32(Context::global()?, 0.5, &[2.0, 4.0, 6.0], &[1.0, 1.0, 1.0], &mut y)?;
+//! assert_eq!(y, [2.0, 3.0, 4.0]);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};

@@ -10,6 +10,19 @@
 //! 0.50 and 1.00, the others 0.50. Beside their zero the derivatives of the gated ones were within 2⁻²⁹ (one in 509).
 //!
 //! In bf16 and f16 a result is that of f32 rounded once more: half a unit of the storage and 1 ULP of f32.
+//!
+//! ```
+//! use evenkeel::activation::activation_derivative_f32;
+//! use evenkeel::{Activation, Context};
+//!
+//! let ctx = Context::global()?;
+//! // tanh(12) rounds to 1, and 1 − y² to 0; the derivative is 1.5e-10.
+//! let (z, mut d) = ([0.0, 12.0], [0.0; 2]);
+//! activation_derivative_f32(ctx, Activation::Tanh, 0.0, &z, &mut d)?;
+//! assert_eq!(d[0], 1.0);
+//! assert!((d[1] / 1.5101e-10 - 1.0).abs() < 1e-4);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 mod piecewise;
 mod smooth;

@@ -2,6 +2,16 @@
 //!
 //! Means are f64, summed in an order that the shape alone fixes. A gradient is that of the mean, times `grad_scale`,
 //! which carries a loss scale or a share of a larger batch.
+//!
+//! ```
+//! use evenkeel::Context;
+//! use evenkeel::loss::mse_f32;
+//!
+//! let (mut loss, mut gradient) = (0.0, [0.0; 2]);
+//! mse_f32(Context::global()?, 1.0, &[1.0, 2.0], &[0.0, 2.0], Some(&mut loss), Some(&mut gradient))?;
+//! assert_eq!((loss, gradient), (0.5, [1.0, 0.0]));
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 mod cross_entropy;
 mod pointwise;

@@ -295,8 +295,8 @@ pub(super) struct Small<'a, 'b, O: Operand, E> {
     pub c: *mut O::Real,
 }
 
-/// Elements of a panel of B, on any instruction set.
-const PANEL: usize = 2 * LANES * K_BLOCK + SLACK;
+/// Doubles as large as a panel of B, on any instruction set: a panel of f64 has half the columns of one of f32.
+const PANEL: usize = LANES * K_BLOCK + SLACK;
 
 impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
     type Out = ();
@@ -305,7 +305,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
     fn run<S: Simd>(self, s: S) {
         let x = self.product;
         let nr = const { panel_width::<O::Real>(S::ISA) };
-        let mut panel = [const { MaybeUninit::<O::Real>::uninit() }; PANEL];
+        const { assert!((panel_width::<O::Real>(S::ISA) * K_BLOCK + SLACK) * size_of::<O::Real>() <= PANEL * 8) };
+        let mut panel = [const { MaybeUninit::<f64>::uninit() }; PANEL];
         let panel = panel.as_mut_ptr().cast::<O::Real>();
         if !x.n.is_multiple_of(nr) || self.plan.b != Source::InPlace {
             // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width, which packing may leave.

@@ -24,6 +24,23 @@
 //!   order in f64. Shorter runs: layer norm's rows.
 //!
 //! A row's own results never depend on the rows around it.
+//!
+//! # Example
+//!
+//! ```
+//! use evenkeel::Context;
+//! use evenkeel::norm::layer_norm_forward_f32;
+//!
+//! // An offset of a million costs nothing: the row is normalized as 0, 1, 2, 3 would be.
+//! let x = [1e6, 1e6 + 1.0, 1e6 + 2.0, 1e6 + 3.0];
+//! let (mut y, mut mean, mut rstd) = ([0.0; 4], [0.0], [0.0]);
+//! layer_norm_forward_f32(
+//!     Context::global()?, 0.0, 1, 4, &x, None, None, &mut y, Some(&mut mean), Some(&mut rstd),
+//! )?;
+//! assert_eq!(mean, [1_000_001.5]);
+//! assert!((y[3] - 1.5 / 1.25f32.sqrt()).abs() < 1e-6);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 mod backward;
 mod batch;

@@ -7,6 +7,21 @@
 //! Work is cut by elements over the whole list, so thousands of small tensors and one large tensor are both fine.
 //! Results are the same bits for any number of threads and on every instruction set with FMA. Update rules are those
 //! of PyTorch, restated with the formula at each function.
+//!
+//! ```
+//! use evenkeel::Context;
+//! use evenkeel::optim::{AdamOptions, ClipMode, ClipOptions, clip_adam_f32};
+//!
+//! let ctx = Context::global()?;
+//! let (mut w, grad) = ([1.0, -1.0], [30.0, 40.0]);
+//! let (mut m, mut v) = ([0.0; 2], [0.0; 2]);
+//! let clip = ClipOptions { mode: ClipMode::GlobalNorm, threshold: 1.0, ..Default::default() };
+//! let adam = AdamOptions { lr: 0.1, decoupled: true, weight_decay: 0.01, ..Default::default() };
+//! let report = clip_adam_f32(ctx, &clip, &adam, &mut [&mut w], &[&grad], &mut [&mut m], &mut [&mut v])?;
+//! assert_eq!((report.grad_norm, report.clip_factor), (50.0, 0.02));
+//! assert!(w[0] < 0.9 && w[1] < -1.09);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 mod adagrad;
 mod adam;

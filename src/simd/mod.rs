@@ -3,6 +3,31 @@
 //! A kernel is a struct of its arguments that implements [`Kernel`]; [`dispatch`] runs it once under the features of
 //! an instruction set. A vector is 16 floats on every machine, so lane counts, tails and reductions are the same
 //! everywhere. [`Scalar`] is the specification: every instruction set with FMA gives its bits.
+//!
+//! ```
+//! use evenkeel::simd::{Isa, Kernel, LANES, Simd, dispatch};
+//!
+//! /// y = 2·x + 1, a vector at a time.
+//! struct Affine<'a>(&'a mut [f32; 2 * LANES]);
+//!
+//! impl Kernel for Affine<'_> {
+//!     type Out = ();
+//!     #[inline(always)]
+//!     fn run<S: Simd>(self, s: S) {
+//!         for part in self.0.chunks_exact_mut(LANES) {
+//!             // SAFETY: a part holds LANES floats.
+//!             unsafe {
+//!                 let x = s.load(part.as_ptr());
+//!                 s.store(part.as_mut_ptr(), s.fma(s.splat(2.0), x, s.splat(1.0)));
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! let mut x = [3.0; 2 * LANES];
+//! dispatch(Isa::best(), Affine(&mut x));
+//! assert_eq!(x, [7.0; 2 * LANES]);
+//! ```
 
 mod arrays;
 #[cfg(target_arch = "x86_64")]

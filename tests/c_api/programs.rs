@@ -60,3 +60,8 @@ fn arguments_of_every_function_are_checked() {
 fn threads_forks_and_hosts() {
     compile(&root().join("tests/c_api/threads.c"), Link::Shared).run(&[], &[]);
 }
+
+#[test]
+fn many_threads_and_contexts_at_once() {
+    compile(&root().join("tests/c_api/stress.c"), Link::Shared).run(&[], &[]);
+}

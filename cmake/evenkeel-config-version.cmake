@@ -1,0 +1,28 @@
+# Compatible is: the same major version and not an older minor one; below 1.0 the same minor version. The version is
+# that of the header beside this package.
+set(_evenkeel_dir "${CMAKE_CURRENT_LIST_DIR}")
+while(NOT EXISTS "${_evenkeel_dir}/include/evenkeel.h")
+  get_filename_component(_evenkeel_up "${_evenkeel_dir}" DIRECTORY)
+  if(_evenkeel_up STREQUAL _evenkeel_dir)
+    set(PACKAGE_VERSION_UNSUITABLE TRUE)
+    return()
+  endif()
+  set(_evenkeel_dir "${_evenkeel_up}")
+endwhile()
+
+file(STRINGS "${_evenkeel_dir}/include/evenkeel.h" _evenkeel_lines REGEX "^#define EK_VERSION_(MAJOR|MINOR|PATCH) [0-9]+$")
+string(REGEX MATCHALL "[0-9]+" _evenkeel_numbers "${_evenkeel_lines}")
+list(GET _evenkeel_numbers 0 _evenkeel_major)
+list(GET _evenkeel_numbers 1 _evenkeel_minor)
+list(GET _evenkeel_numbers 2 _evenkeel_patch)
+set(PACKAGE_VERSION "${_evenkeel_major}.${_evenkeel_minor}.${_evenkeel_patch}")
+
+set(PACKAGE_VERSION_COMPATIBLE FALSE)
+if(PACKAGE_FIND_VERSION_MAJOR EQUAL _evenkeel_major AND NOT PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
+  if(_evenkeel_major GREATER 0 OR PACKAGE_FIND_VERSION_MINOR EQUAL _evenkeel_minor)
+    set(PACKAGE_VERSION_COMPATIBLE TRUE)
+  endif()
+endif()
+if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+  set(PACKAGE_VERSION_EXACT TRUE)
+endif()
