@@ -73,8 +73,8 @@ fn sequence(ctx: &Context, threads: usize, name: &str, gates: usize, [seq, batch
                 .unwrap();
                 if back {
                     lstm_backward_f32(
-                        ctx, seq, batch, i, hidden, &x, None, &w_ih, &w_hh, None, None, &h, &c, &z, dh, None, None, false,
-                        dx, &mut dw_ih, &mut dw_hh, db, None, None, None,
+                        ctx, seq, batch, i, hidden, &x, None, &w_ih, &w_hh, None, None, &h, &c, &z, dh, None, None,
+                        false, dx, &mut dw_ih, &mut dw_hh, db, None, None, None,
                     )
                     .unwrap();
                 }
@@ -94,14 +94,12 @@ fn sequence(ctx: &Context, threads: usize, name: &str, gates: usize, [seq, batch
                 }
             }
             _ => {
-                rnn_forward_f32(
-                    ctx, tanh, 0.0, seq, batch, i, hidden, &x, None, &w_ih, &w_hh, b, None, &mut h, &mut z,
-                )
-                .unwrap();
+                rnn_forward_f32(ctx, tanh, 0.0, seq, batch, i, hidden, &x, None, &w_ih, &w_hh, b, None, &mut h, &mut z)
+                    .unwrap();
                 if back {
                     rnn_backward_f32(
-                        ctx, tanh, 0.0, seq, batch, i, hidden, &x, None, &w_ih, &w_hh, None, &h, &z, dh, None, false, dx,
-                        &mut dw_ih, &mut dw_hh, db, None, None,
+                        ctx, tanh, 0.0, seq, batch, i, hidden, &x, None, &w_ih, &w_hh, None, &h, &z, dh, None, false,
+                        dx, &mut dw_ih, &mut dw_hh, db, None, None,
                     )
                     .unwrap();
                 }
@@ -113,7 +111,8 @@ fn sequence(ctx: &Context, threads: usize, name: &str, gates: usize, [seq, batch
     let mut whole = |times: usize| {
         for _ in 0..times {
             let (no, yes) = (Transpose::No, Transpose::Yes);
-            matmul_f32(ctx, no, yes, rows, wide, hidden, 1.0, &x, hidden, &w_ih, hidden, 0.0, &mut product, wide).unwrap();
+            matmul_f32(ctx, no, yes, rows, wide, hidden, 1.0, &x, hidden, &w_ih, hidden, 0.0, &mut product, wide)
+                .unwrap();
         }
     };
     for (pass, times) in passes.into_iter().zip([2, 6]) {
@@ -122,8 +121,7 @@ fn sequence(ctx: &Context, threads: usize, name: &str, gates: usize, [seq, batch
         }
         let flops = (times * 2 * rows * wide * hidden) as f64;
         let back = pass == "both";
-        let best =
-            contest(&mut [Entry::new("evenkeel", || run(back)), Entry::new("product", || whole(times))]);
+        let best = contest(&mut [Entry::new("evenkeel", || run(back)), Entry::new("product", || whole(times))]);
         let [ours, ceiling] = [flops / best[0] / 1e9, flops / best[1] / 1e9];
         println!(
             "{name:<6}{pass:<10}{shape:>18}{threads:>9}{:>12.0}{ours:>10.1}{ceiling:>10.1}{:>6.0}%",

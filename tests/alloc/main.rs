@@ -5,6 +5,7 @@
 use evenkeel::activation::{
     Activation, activation_backward_bf16, activation_backward_f32, activation_forward_bf16, activation_forward_f32,
 };
+use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
 use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
@@ -13,7 +14,6 @@ use evenkeel::norm::*;
 use evenkeel::optim::{
     AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
 };
-use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
 use evenkeel::recurrent::*;
 use evenkeel::residual::{residual_add_bf16, residual_add_f32};
 use evenkeel::softmax::{
@@ -212,11 +212,15 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
         [([3, 2, 5, 7], None), ([4, 40, 30, 60], None), ([9, 1, 20, 200], None), ([4, 3, 5, 40], Some(&[4, 0, 2][..]))]
     {
         let (s, wide) = (seq * batch * n, 4 * n);
-        let (x, w, u, bias, first) =
-            (vec![0.5; seq * batch * i], vec![0.1; wide * i], vec![0.1; wide * n], vec![0.1; wide], vec![0.3; batch * n]);
+        let (x, w, u, bias, first) = (
+            vec![0.5; seq * batch * i],
+            vec![0.1; wide * i],
+            vec![0.1; wide * n],
+            vec![0.1; wide],
+            vec![0.3; batch * n],
+        );
         let (mut h, mut c, mut z, mut zh) = (vec![0.0; s], vec![0.0; s], vec![0.0; 4 * s], vec![0.0; 3 * s]);
-        let (mut dx, mut dw, mut du, mut db, mut db2) =
-            (x.clone(), w.clone(), u.clone(), bias.clone(), bias.clone());
+        let (mut dx, mut dw, mut du, mut db, mut db2) = (x.clone(), w.clone(), u.clone(), bias.clone(), bias.clone());
         let (mut dh0, mut dc0, mut norms) = (first.clone(), first.clone(), vec![0.0; seq]);
         let (dh, f, b) = (vec![0.2; s], Some(&first[..]), Some(&bias[..]));
         check("lstm_forward_f32", &mut || {
@@ -226,8 +230,31 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
             let (dx, db, norms) = (Some(&mut dx[..]), Some(&mut db[..]), Some(&mut norms[..]));
             let (dh0, dc0) = (Some(&mut dh0[..]), Some(&mut dc0[..]));
             lstm_backward_f32(
-                ctx, seq, batch, i, n, &x, lengths, &w, &u, f, f, &h, &c, &z, Some(&dh), f, f, true, dx, &mut dw, &mut du,
-                db, dh0, dc0, norms,
+                ctx,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                &w,
+                &u,
+                f,
+                f,
+                &h,
+                &c,
+                &z,
+                Some(&dh),
+                f,
+                f,
+                true,
+                dx,
+                &mut dw,
+                &mut du,
+                db,
+                dh0,
+                dc0,
+                norms,
             )
             .unwrap();
         });
@@ -241,8 +268,29 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
             let (dx, db, db2) = (Some(&mut dx[..]), Some(&mut db[..3 * n]), Some(&mut db2[..3 * n]));
             let (dw, du, dh0) = (&mut dw[..3 * n * i], &mut du[..3 * n * n], Some(&mut dh0[..]));
             gru_backward_f32(
-                ctx, seq, batch, i, n, &x, lengths, w3, u3, f, &h, &z[z3.clone()], &zh, Some(&dh), f, true, dx, dw, du, db,
-                db2, dh0, None,
+                ctx,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                w3,
+                u3,
+                f,
+                &h,
+                &z[z3.clone()],
+                &zh,
+                Some(&dh),
+                f,
+                true,
+                dx,
+                dw,
+                du,
+                db,
+                db2,
+                dh0,
+                None,
             )
             .unwrap();
         });
@@ -254,8 +302,29 @@ fn recurrent(ctx: &Context, check: Check<'_>) {
         check("rnn_backward_f32", &mut || {
             let (dx, dw, du, dh0) = (Some(&mut dx[..]), &mut dw[..n * i], &mut du[..n * n], Some(&mut dh0[..]));
             rnn_backward_f32(
-                ctx, tanh, 0.0, seq, batch, i, n, &x, lengths, w1, u1, f, &h, &z[..s], Some(&dh), None, false, dx, dw, du,
-                None, dh0, None,
+                ctx,
+                tanh,
+                0.0,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                w1,
+                u1,
+                f,
+                &h,
+                &z[..s],
+                Some(&dh),
+                None,
+                false,
+                dx,
+                dw,
+                du,
+                None,
+                dh0,
+                None,
             )
             .unwrap();
         });

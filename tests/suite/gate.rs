@@ -1,6 +1,6 @@
 //! The highway gate: its bits, its truth where it saturates, and bad arguments.
 
-use crate::common::{Rng, assert_same_bits, exact_contexts, isas, context, specification, ulp_error};
+use crate::common::{Rng, assert_same_bits, context, exact_contexts, isas, specification, ulp_error};
 use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
 use evenkeel::{Activation, Context, activation::activation_derivative_f32, activation::activation_forward_f32};
 
@@ -45,10 +45,14 @@ fn a_saturated_gate_keeps_its_gradient() {
         for z in [-80.0f32, -40.0, -17.0, 0.0, 5.0, 17.0, 25.0, 40.0, 80.0] {
             let [y, dz, dh, dx] = all(&ctx, [&[z], &[0.0], &[1.0], &[2.0]]);
             let e = (-(z as f64).abs()).exp();
-            let (gate, carry) = if z < 0.0 { (e / (1.0 + e), 1.0 / (1.0 + e)) } else { (1.0 / (1.0 + e), e / (1.0 + e)) };
-            for (name, got, want) in
-                [("y", y, carry), ("dz", dz, -2.0 * e / (1.0 + e).powi(2)), ("dh", dh, 2.0 * gate), ("dx", dx, 2.0 * carry)]
-            {
+            let (gate, carry) =
+                if z < 0.0 { (e / (1.0 + e), 1.0 / (1.0 + e)) } else { (1.0 / (1.0 + e), e / (1.0 + e)) };
+            for (name, got, want) in [
+                ("y", y, carry),
+                ("dz", dz, -2.0 * e / (1.0 + e).powi(2)),
+                ("dh", dh, 2.0 * gate),
+                ("dx", dx, 2.0 * carry),
+            ] {
                 assert!(ulp_error(got[0], want) <= 2.0 && got[0] != 0.0, "{name} at {z}: {:e}, truth {want:e}", got[0]);
             }
         }

@@ -213,7 +213,8 @@ fn specified(case: &Case) -> Results {
         (0..wide)
             .map(|j| {
                 let blocks = dz.chunks(256 * wide);
-                let sum = blocks.map(|b| b.chunks(wide).fold(0.0f32, |s, row| s + row[j])).fold(0.0f64, |s, b| s + b as f64);
+                let sum =
+                    blocks.map(|b| b.chunks(wide).fold(0.0f32, |s, row| s + row[j])).fold(0.0f64, |s, b| s + b as f64);
                 (sum + case.old.unwrap_or(0.0) as f64) as f32
             })
             .collect()
@@ -354,7 +355,8 @@ fn cells_are_steps() {
         let f = Functions(specification());
         let run = |ctx: &Context| {
             let z3 = &z[..3 * n];
-            let mut out: Vec<Vec<f32>> = [n, n, 4 * n, n, 4 * n, n, n, 3 * n, 3 * n, n].map(|n| vec![f32::NAN; n]).into();
+            let mut out: Vec<Vec<f32>> =
+                [n, n, 4 * n, n, 4 * n, n, n, 3 * n, 3 * n, n].map(|n| vec![f32::NAN; n]).into();
             let [c, h, dz, dc_prev, dz2, dc2, hg, dzx, dzh, dhp] = &mut out[..] else { unreachable!() };
             lstm_cell_forward_f32(ctx, batch, hidden, &z, &state, c, h).unwrap();
             lstm_cell_backward_f32(ctx, batch, hidden, &z, &state, c, &dh, Some(&dc), dz, dc_prev).unwrap();
@@ -409,10 +411,24 @@ fn no_sequence_reads_past_its_tensors() {
             for at in [Guarded::at_end, Guarded::at_start] {
                 let (seq, of) = (3, |n: usize| at(&vec![0.25f32; n]));
                 let n = seq * batch * hidden;
-                let (x, w_ih, w_hh, bias) = (of(seq * batch * input), of(4 * hidden * input), of(4 * hidden * hidden), of(4 * hidden));
+                let (x, w_ih, w_hh, bias) =
+                    (of(seq * batch * input), of(4 * hidden * input), of(4 * hidden * hidden), of(4 * hidden));
                 let (s, mut h, mut c, mut z) = (of(batch * hidden), of(n), of(n), of(4 * n));
                 lstm_forward_f32(
-                    &ctx, seq, batch, input, hidden, &x, None, &w_ih, &w_hh, Some(&bias), Some(&s), Some(&s), &mut h, &mut c,
+                    &ctx,
+                    seq,
+                    batch,
+                    input,
+                    hidden,
+                    &x,
+                    None,
+                    &w_ih,
+                    &w_hh,
+                    Some(&bias),
+                    Some(&s),
+                    Some(&s),
+                    &mut h,
+                    &mut c,
                     &mut z,
                 )
                 .unwrap();
@@ -420,8 +436,30 @@ fn no_sequence_reads_past_its_tensors() {
                     (of(seq * batch * input), of(4 * hidden * input), of(4 * hidden * hidden), of(4 * hidden));
                 let (mut dh0, mut dc0) = (of(batch * hidden), of(batch * hidden));
                 lstm_backward_f32(
-                    &ctx, seq, batch, input, hidden, &x, None, &w_ih, &w_hh, Some(&s), Some(&s), &h, &c, &z, Some(&h), Some(&s),
-                    Some(&s), true, Some(&mut dx), &mut dw_ih, &mut dw_hh, Some(&mut db), Some(&mut dh0), Some(&mut dc0),
+                    &ctx,
+                    seq,
+                    batch,
+                    input,
+                    hidden,
+                    &x,
+                    None,
+                    &w_ih,
+                    &w_hh,
+                    Some(&s),
+                    Some(&s),
+                    &h,
+                    &c,
+                    &z,
+                    Some(&h),
+                    Some(&s),
+                    Some(&s),
+                    true,
+                    Some(&mut dx),
+                    &mut dw_ih,
+                    &mut dw_hh,
+                    Some(&mut db),
+                    Some(&mut dh0),
+                    Some(&mut dc0),
                     None,
                 )
                 .unwrap();
@@ -466,12 +504,49 @@ fn bad_arguments_are_named_and_change_nothing() {
     let (mut dw_ih, mut dw_hh, mut db) = ([7.0f32; 24], [7.0f32; 36], [7.0f32; 12]);
     let mut norms = [7.0; 3];
     let e = lstm_backward_f32(
-        &ctx, 2, 2, 2, 3, &x, None, &w_ih, &w_hh, None, None, &h, &c, &z, None, None, None, false, None, &mut dw_ih,
-        &mut dw_hh, Some(&mut db), None, None, Some(&mut norms),
+        &ctx,
+        2,
+        2,
+        2,
+        3,
+        &x,
+        None,
+        &w_ih,
+        &w_hh,
+        None,
+        None,
+        &h,
+        &c,
+        &z,
+        None,
+        None,
+        None,
+        false,
+        None,
+        &mut dw_ih,
+        &mut dw_hh,
+        Some(&mut db),
+        None,
+        None,
+        Some(&mut norms),
     );
     assert_eq!(e.unwrap_err().to_string(), "lstm_backward_f32: step_norms holds 3 elements, expected 2");
     let e = rnn_forward_f32(
-        &ctx, Activation::Elu, f32::NAN, 1, 1, 1, 1, &[0.0], None, &[0.0], &[0.0], None, None, &mut h[..1], &mut z[..1],
+        &ctx,
+        Activation::Elu,
+        f32::NAN,
+        1,
+        1,
+        1,
+        1,
+        &[0.0],
+        None,
+        &[0.0],
+        &[0.0],
+        None,
+        None,
+        &mut h[..1],
+        &mut z[..1],
     );
     assert!(e.unwrap_err().to_string().starts_with("rnn_forward_f32: act_param is NaN"));
     let e = gru_cell_forward_f32(&ctx, 1, 2, &[0.0; 6], &[0.0; 5], &[0.0; 2], &mut [0.0; 2]);

@@ -11,7 +11,8 @@ pub enum Kind {
     Gru,
 }
 
-pub const KINDS: [Kind; 4] = [Kind::Rnn(Activation::Tanh, 0.0), Kind::Rnn(Activation::LeakyRelu, 0.25), Kind::Lstm, Kind::Gru];
+pub const KINDS: [Kind; 4] =
+    [Kind::Rnn(Activation::Tanh, 0.0), Kind::Rnn(Activation::LeakyRelu, 0.25), Kind::Lstm, Kind::Gru];
 
 impl Kind {
     pub fn gates(self) -> usize {
@@ -185,7 +186,20 @@ impl Case {
                 out.zh = wide;
                 let bias_h = self.bias_h.as_deref();
                 gru_forward_f32(
-                    ctx, seq, batch, input, hidden, x, lengths, w_ih, w_hh, bias, bias_h, h0, &mut out.h, &mut out.z,
+                    ctx,
+                    seq,
+                    batch,
+                    input,
+                    hidden,
+                    x,
+                    lengths,
+                    w_ih,
+                    w_hh,
+                    bias,
+                    bias_h,
+                    h0,
+                    &mut out.h,
+                    &mut out.z,
                     &mut out.zh,
                 )
             }
@@ -218,8 +232,8 @@ impl Case {
         let norms = want_norms.then_some(&mut norms[..]);
         match self.kind {
             Kind::Rnn(act, param) => rnn_backward_f32(
-                ctx, act, param, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, z, dh, dh_last, accumulate, dx,
-                dw_ih, dw_hh, dbias, dh0, norms,
+                ctx, act, param, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, z, dh, dh_last, accumulate,
+                dx, dw_ih, dw_hh, dbias, dh0, norms,
             ),
             Kind::Lstm => {
                 let (c0, dc_last, dc0) = (self.c0.as_deref(), self.dc_last.as_deref(), want_c0.then_some(&mut dc0[..]));

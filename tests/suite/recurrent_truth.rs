@@ -183,7 +183,9 @@ impl Truth {
 fn relative(got: &[f32], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len());
     let most = want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
-    let error = got.iter().zip(want).fold(0.0f64, |e, (g, w)| if g.is_nan() { f64::INFINITY } else { e.max((*g as f64 - w).abs() - 2f64.powi(-150)) });
+    let error = got.iter().zip(want).fold(0.0f64, |e, (g, w)| {
+        if g.is_nan() { f64::INFINITY } else { e.max((*g as f64 - w).abs() - 2f64.powi(-150)) }
+    });
     if error <= 0.0 { 0.0 } else { error / most.max(f64::MIN_POSITIVE) }
 }
 
@@ -220,9 +222,10 @@ fn tolerance(case: &Case) -> f64 {
 fn gradients_are_true() {
     for ctx in isas().map(|isa| context(isa, 2)) {
         for kind in KINDS {
-            for (i, dims) in [[1, 1, 1, 1], [2, 3, 1, 2], [7, 2, 5, 3], [20, 5, 3, 17], [50, 9, 16, 33], [3, 64, 20, 40]]
-                .into_iter()
-                .enumerate()
+            for (i, dims) in
+                [[1, 1, 1, 1], [2, 3, 1, 2], [7, 2, 5, 3], [20, 5, 3, 17], [50, 9, 16, 33], [3, 64, 20, 40]]
+                    .into_iter()
+                    .enumerate()
             {
                 if quick() && dims[0] * dims[3] > 700 {
                     continue;
@@ -353,7 +356,10 @@ fn a_gradient_vanishes_over_a_thousand_steps_and_is_still_true() {
         let got = case.run(&ctx);
         let truth = Truth::of(&case);
         for (t, (got, want)) in got.norms.iter().zip(&truth.norms).enumerate() {
-            assert!(*got > 0.0 && (got / want - 1.0).abs() < 1e-4, "radius {radius}, step {t}: {got:e}, truth {want:e}");
+            assert!(
+                *got > 0.0 && (got / want - 1.0).abs() < 1e-4,
+                "radius {radius}, step {t}: {got:e}, truth {want:e}"
+            );
         }
         if radius == 0.85 {
             assert!(got.norms[0] < 1e-69, "{:e}", got.norms[0]);

@@ -46,7 +46,10 @@ fn run() -> Result<(), Failure> {
     let digits = digits::load(data).map_err(|e| e.to_string())?;
     let ctx = Context::builder().build()?;
 
-    println!("{:<8}{:<6}{:>9}{:>12}{:>12}{:>12}{:>14}{:>9}", "task", "net", "clip", "α before", "α trained", "ρ trained", "largest norm", "right");
+    println!(
+        "{:<8}{:<6}{:>9}{:>12}{:>12}{:>12}{:>14}{:>9}",
+        "task", "net", "clip", "α before", "α trained", "ρ trained", "largest norm", "right"
+    );
     let mut lines = Vec::new();
     for task in [Task::Adding(100), Task::Digits(&digits)] {
         for kind in Kind::ALL {
@@ -55,7 +58,13 @@ fn run() -> Result<(), Failure> {
                 let clip_text = clip.map_or("none".into(), |c| format!("{c}"));
                 println!(
                     "{:<8}{:<6}{clip_text:>9}{:>12.3}{:>12.3}{:>12.3}{:>14.2}{:>8.1}%",
-                    task.name(), kind.name(), rate(&o.before)?, rate(&o.after)?, o.radius, o.largest, 100.0 * o.accuracy
+                    task.name(),
+                    kind.name(),
+                    rate(&o.before)?,
+                    rate(&o.after)?,
+                    o.radius,
+                    o.largest,
+                    100.0 * o.accuracy
                 );
                 if clip.is_some() && matches!(task, Task::Adding(_)) {
                     lines.push(plot::Line { name: kind.name(), norms: [o.before, o.after] });

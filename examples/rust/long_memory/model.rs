@@ -106,17 +106,43 @@ impl Model {
         let some = Some(&bias[..]);
         match self.kind {
             Kind::Rnn => rnn_forward_f32(
-                ctx, Activation::Tanh, 0.0, seq, batch, input, hidden, x, None, w_ih, w_hh, some, None, h, z,
+                ctx,
+                Activation::Tanh,
+                0.0,
+                seq,
+                batch,
+                input,
+                hidden,
+                x,
+                None,
+                w_ih,
+                w_hh,
+                some,
+                None,
+                h,
+                z,
             ),
-            Kind::Gru => gru_forward_f32(
-                ctx, seq, batch, input, hidden, x, None, w_ih, w_hh, some, Some(bias_h), None, h, z, zh,
-            ),
+            Kind::Gru => {
+                gru_forward_f32(ctx, seq, batch, input, hidden, x, None, w_ih, w_hh, some, Some(bias_h), None, h, z, zh)
+            }
             Kind::Lstm => {
                 lstm_forward_f32(ctx, seq, batch, input, hidden, x, None, w_ih, w_hh, some, None, None, h, c, z)
             }
         }?;
         let last = &self.h[(seq - 1) * batch * hidden..];
-        linear_forward_f32(ctx, Activation::Identity, 0.0, batch, hidden, outputs, last, w, Some(b), None, &mut self.out)
+        linear_forward_f32(
+            ctx,
+            Activation::Identity,
+            0.0,
+            batch,
+            hidden,
+            outputs,
+            last,
+            w,
+            Some(b),
+            None,
+            &mut self.out,
+        )
     }
 
     /// From the gradient of the outputs to those of all parameters, after [`Model::forward`] of the same `x`.
@@ -132,12 +158,54 @@ impl Model {
         let (db, norms) = (Some(&mut db[..]), Some(&mut self.norms[..]));
         match self.kind {
             Kind::Rnn => rnn_backward_f32(
-                ctx, Activation::Tanh, 0.0, seq, batch, input, hidden, x, None, w_ih, w_hh, None, h, z, None, dh_last,
-                false, None, dw_ih, dw_hh, db, None, norms,
+                ctx,
+                Activation::Tanh,
+                0.0,
+                seq,
+                batch,
+                input,
+                hidden,
+                x,
+                None,
+                w_ih,
+                w_hh,
+                None,
+                h,
+                z,
+                None,
+                dh_last,
+                false,
+                None,
+                dw_ih,
+                dw_hh,
+                db,
+                None,
+                norms,
             ),
             Kind::Gru => gru_backward_f32(
-                ctx, seq, batch, input, hidden, x, None, w_ih, w_hh, None, h, z, zh, None, dh_last, false, None, dw_ih,
-                dw_hh, db, Some(db_h), None, norms,
+                ctx,
+                seq,
+                batch,
+                input,
+                hidden,
+                x,
+                None,
+                w_ih,
+                w_hh,
+                None,
+                h,
+                z,
+                zh,
+                None,
+                dh_last,
+                false,
+                None,
+                dw_ih,
+                dw_hh,
+                db,
+                Some(db_h),
+                None,
+                norms,
             ),
             Kind::Lstm => lstm_backward_f32(
                 ctx, seq, batch, input, hidden, x, None, w_ih, w_hh, None, None, h, c, z, None, dh_last, None, false,
