@@ -895,6 +895,37 @@ ek_status ek_residual_add_f16(const ek_context *ctx,
                               const ek_f16 *x,
                               ek_f16 *y);
 
+// y = s(gate_z) * h + s(-gate_z) * x, element by element, s the logistic function: the highway gate. The carry is
+// s(-z), never 1 - s(z). gate_z, h, x, y [n].
+//
+// Aliasing: inputs may overlap each other; y overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_highway_forward_f32(const ek_context *ctx,
+                                 size_t n,
+                                 const float *gate_z,
+                                 const float *h,
+                                 const float *x,
+                                 float *y);
+
+// Back through ek_highway_forward_f32: dgate_z = dy * (h - x) * s'(gate_z), dh = dy * s(gate_z), dx = dy * s(-gate_z):
+// what reaches x past the layer. All [n]. s' is taken from gate_z, and is true where the gate saturates.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_highway_backward_f32(const ek_context *ctx,
+                                  size_t n,
+                                  const float *gate_z,
+                                  const float *h,
+                                  const float *x,
+                                  const float *dy,
+                                  float *dgate_z,
+                                  float *dh,
+                                  float *dx);
+
 // z = x * W^T + bias; y = phi(z).
 //
 // Shapes: x [batch, in_features], w [out_features, in_features], bias [out_features], z and y [batch, out_features].
@@ -1550,6 +1581,287 @@ ek_status ek_rms_norm_backward_f16(const ek_context *ctx,
                                    bool accumulate,
                                    ek_f16 *dx,
                                    float *dgamma);
+
+// One step of an LSTM from its pre-activations: c = s(f) * c_prev + s(i) * tanh(g), h = s(o) * tanh(c), s the logistic
+// function. z [batch, 4 * hidden] in the order i, f, g, o; c_prev, c, h [batch, hidden].
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_lstm_cell_forward_f32(const ek_context *ctx,
+                                   size_t batch,
+                                   size_t hidden,
+                                   const float *z,
+                                   const float *c_prev,
+                                   float *c,
+                                   float *h);
+
+// Back through ek_lstm_cell_forward_f32: from dh and dc, the gradients of h and c, to dz [batch, 4 * hidden] and dc_prev.
+// dh, dc, dc_prev [batch, hidden]; z, c_prev, c as there. Derivatives come from z and c, and are true where gates saturate.
+//
+// NULL: dc (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_lstm_cell_backward_f32(const ek_context *ctx,
+                                    size_t batch,
+                                    size_t hidden,
+                                    const float *z,
+                                    const float *c_prev,
+                                    const float *c,
+                                    const float *dh,
+                                    const float *dc,
+                                    float *dz,
+                                    float *dc_prev);
+
+// One step of a GRU from its pre-activations: r = s(zx_r + zh_r), z = zx_z + zh_z, n = tanh(zx_n + r * zh_n),
+// h = s(-z) * n + s(z) * h_prev, s the logistic function. zx, zh [batch, 3 * hidden] in the order r, z, n: what input and
+// state contribute, each with its bias; h_prev, h [batch, hidden].
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_gru_cell_forward_f32(const ek_context *ctx,
+                                  size_t batch,
+                                  size_t hidden,
+                                  const float *zx,
+                                  const float *zh,
+                                  const float *h_prev,
+                                  float *h);
+
+// Back through ek_gru_cell_forward_f32: from dh, the gradient of h, to dzx and dzh [batch, 3 * hidden] and to
+// dh_prev = dh * s(z) [batch, hidden], to which the caller adds what dzh passes on through its weights.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_gru_cell_backward_f32(const ek_context *ctx,
+                                   size_t batch,
+                                   size_t hidden,
+                                   const float *zx,
+                                   const float *zh,
+                                   const float *h_prev,
+                                   const float *dh,
+                                   float *dzx,
+                                   float *dzh,
+                                   float *dh_prev);
+
+// h_t = phi(w_ih * x_t + w_hh * h_(t-1) + bias): a recurrent network over whole sequences.
+//
+// Shapes: x [seq, batch, input], lengths [batch], w_ih [hidden, input], w_hh [hidden, hidden], bias [hidden],
+// h0 [batch, hidden], h and z [seq, batch, hidden]. act is one of EK_ACTIVATION_, act_param as there. z are the
+// pre-activations, which backward needs.
+//
+// From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+// its pre-activations there are stored as zeros.
+//
+// NULL: lengths (all seq), bias (none), h0 (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_rnn_forward_f32(const ek_context *ctx,
+                             ek_activation act,
+                             float act_param,
+                             size_t seq,
+                             size_t batch,
+                             size_t input,
+                             size_t hidden,
+                             const float *x,
+                             const size_t *lengths,
+                             const float *w_ih,
+                             const float *w_hh,
+                             const float *bias,
+                             const float *h0,
+                             float *h,
+                             float *z);
+
+// Back through ek_rnn_forward_f32, through all of time.
+//
+// dh [seq, batch, hidden] is the gradient of every h, dh_last [batch, hidden] what is added to it for the last state.
+// dx, dw_ih, dw_hh, dbias are shaped as what they are gradients of, dh0 as h0. step_norms[t] receives the Euclidean norm
+// of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+// the range of float on that way comes out right after it.
+//
+// With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+// dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+//
+// NULL: lengths (all seq), h0 (zeros), dh, dh_last (zeros), and dx, dbias, dh0, step_norms (not wanted). Aliasing:
+// inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_rnn_backward_f32(const ek_context *ctx,
+                              ek_activation act,
+                              float act_param,
+                              size_t seq,
+                              size_t batch,
+                              size_t input,
+                              size_t hidden,
+                              const float *x,
+                              const size_t *lengths,
+                              const float *w_ih,
+                              const float *w_hh,
+                              const float *h0,
+                              const float *h,
+                              const float *z,
+                              const float *dh,
+                              const float *dh_last,
+                              bool accumulate,
+                              float *dx,
+                              float *dw_ih,
+                              float *dw_hh,
+                              float *dbias,
+                              float *dh0,
+                              double *step_norms);
+
+// An LSTM over whole sequences: z_t = w_ih * x_t + w_hh * h_(t-1) + bias, then as ek_lstm_cell_forward_f32.
+//
+// Shapes: x [seq, batch, input], lengths [batch], w_ih [4 * hidden, input], w_hh [4 * hidden, hidden], bias [4 * hidden],
+// h0 and c0 [batch, hidden], h and c [seq, batch, hidden], z [seq, batch, 4 * hidden]. Gates stand in the order i, f, g, o:
+// PyTorch's weights load as they are, its two biases summed. h, c and z are what backward needs.
+//
+// From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+// its pre-activations there are stored as zeros.
+//
+// NULL: lengths (all seq), bias (none), h0, c0 (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_lstm_forward_f32(const ek_context *ctx,
+                              size_t seq,
+                              size_t batch,
+                              size_t input,
+                              size_t hidden,
+                              const float *x,
+                              const size_t *lengths,
+                              const float *w_ih,
+                              const float *w_hh,
+                              const float *bias,
+                              const float *h0,
+                              const float *c0,
+                              float *h,
+                              float *c,
+                              float *z);
+
+// Back through ek_lstm_forward_f32, through all of time.
+//
+// dh [seq, batch, hidden] is the gradient of every h, dh_last and dc_last [batch, hidden] what is added to it for the last states.
+// dx, dw_ih, dw_hh, dbias are shaped as what they are gradients of, dh0 and dc0 as h0. step_norms[t] receives the Euclidean norm
+// of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+// the range of float on that way comes out right after it.
+//
+// With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+// dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+//
+// NULL: lengths (all seq), h0, c0 (zeros), dh, dh_last, dc_last (zeros), and dx, dbias, dh0, dc0, step_norms (not wanted). Aliasing:
+// inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_lstm_backward_f32(const ek_context *ctx,
+                               size_t seq,
+                               size_t batch,
+                               size_t input,
+                               size_t hidden,
+                               const float *x,
+                               const size_t *lengths,
+                               const float *w_ih,
+                               const float *w_hh,
+                               const float *h0,
+                               const float *c0,
+                               const float *h,
+                               const float *c,
+                               const float *z,
+                               const float *dh,
+                               const float *dh_last,
+                               const float *dc_last,
+                               bool accumulate,
+                               float *dx,
+                               float *dw_ih,
+                               float *dw_hh,
+                               float *dbias,
+                               float *dh0,
+                               float *dc0,
+                               double *step_norms);
+
+// A GRU over whole sequences: zx_t = w_ih * x_t + bias_ih, zh_t = w_hh * h_(t-1) + bias_hh, then as
+// ek_gru_cell_forward_f32.
+//
+// Shapes: x [seq, batch, input], lengths [batch], w_ih [3 * hidden, input], w_hh [3 * hidden, hidden], bias_ih and bias_hh
+// [3 * hidden], h0 [batch, hidden], h [seq, batch, hidden], zx and zh [seq, batch, 3 * hidden]. Gates stand in the order
+// r, z, n: PyTorch's weights and biases load as they are. h, zx and zh are what backward needs.
+//
+// From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+// its pre-activations there are stored as zeros.
+//
+// NULL: lengths (all seq), bias_ih, bias_hh (none), h0 (zeros). Aliasing: inputs may overlap each other; outputs overlap
+// nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_gru_forward_f32(const ek_context *ctx,
+                             size_t seq,
+                             size_t batch,
+                             size_t input,
+                             size_t hidden,
+                             const float *x,
+                             const size_t *lengths,
+                             const float *w_ih,
+                             const float *w_hh,
+                             const float *bias_ih,
+                             const float *bias_hh,
+                             const float *h0,
+                             float *h,
+                             float *zx,
+                             float *zh);
+
+// Back through ek_gru_forward_f32, through all of time.
+//
+// dh [seq, batch, hidden] is the gradient of every h, dh_last [batch, hidden] what is added to it for the last state.
+// dx, dw_ih, dw_hh, dbias_ih, dbias_hh are shaped as what they are gradients of, dh0 as h0. step_norms[t] receives the Euclidean norm
+// of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+// the range of float on that way comes out right after it.
+//
+// With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+// dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+//
+// NULL: lengths (all seq), h0 (zeros), dh, dh_last (zeros), and dx, dbias_ih, dbias_hh, dh0, step_norms (not wanted). Aliasing:
+// inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_gru_backward_f32(const ek_context *ctx,
+                              size_t seq,
+                              size_t batch,
+                              size_t input,
+                              size_t hidden,
+                              const float *x,
+                              const size_t *lengths,
+                              const float *w_ih,
+                              const float *w_hh,
+                              const float *h0,
+                              const float *h,
+                              const float *zx,
+                              const float *zh,
+                              const float *dh,
+                              const float *dh_last,
+                              bool accumulate,
+                              float *dx,
+                              float *dw_ih,
+                              float *dw_hh,
+                              float *dbias_ih,
+                              float *dbias_hh,
+                              float *dh0,
+                              double *step_norms);
 
 // Cross-entropy of softmax(logits) with class indices, and its gradient.
 //
