@@ -4,9 +4,7 @@ use super::context::ek_context;
 use super::status::{ek_status, guard};
 use super::tensor::{Out, check};
 use super::{choice, context_of};
-use crate::init::{
-    Distribution, init_he_f32, init_normal_f32, init_orthogonal_f32, init_uniform_f32, init_xavier_f32,
-};
+use crate::init::{Distribution, init_he_f32, init_normal_f32, init_orthogonal_f32, init_uniform_f32, init_xavier_f32};
 
 /// The shape of a random tensor's distribution: EK_UNIFORM or EK_NORMAL.
 pub type ek_distribution = i32;

@@ -108,9 +108,8 @@ pub unsafe extern "C" fn ek_jacobian_norm_f32(
         check(f, &[&w, &z_prev, &sigma])?;
         // SAFETY: checked above; the size is the caller's promise.
         let (w, z_prev) = unsafe { (w.slice(), z_prev.slice()) };
-        let found = jacobian_norm_f32(
-            ctx, act, act_param, out_features, in_features, w, z_prev, max_iterations, tolerance,
-        )?;
+        let found =
+            jacobian_norm_f32(ctx, act, act_param, out_features, in_features, w, z_prev, max_iterations, tolerance)?;
         // SAFETY: as above.
         deliver(f, "sigma", "iterations", found, unsafe { sigma.slice() })
     })

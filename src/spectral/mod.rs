@@ -91,7 +91,11 @@ pub fn jacobian_norm_f32(
     let mut slopes = Scratch::take::<f32>(f, cols)?;
     let slopes = slopes.slice::<f32>(cols);
     activation::one_input(f, ctx, true, act, act_param, Some(z_prev), slopes)?;
-    lanczos::largest(&Gram { ctx, function: f, rows, cols, w, ldw: cols, scale: Some(slopes) }, max_iterations, tolerance)
+    lanczos::largest(
+        &Gram { ctx, function: f, rows, cols, w, ldw: cols, scale: Some(slopes) },
+        max_iterations,
+        tolerance,
+    )
 }
 
 /// A matrix whose rows lie `ldw` apart, the last without padding.

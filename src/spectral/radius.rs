@@ -54,18 +54,23 @@ pub fn spectral_radius_f32(ctx: &Context, n: usize, w: &[f32], ldw: usize, max_s
         return Ok(Spectral { value: f64::NAN, converged: false, iterations: 0 });
     }
     let mut all = Spectral { value: 0.0, converged: true, iterations: 0 };
-    each_component(n, |i, j| row(i)[j] != 0.0, graph.slice::<usize>(5 * n), |members| {
-        let m = members.len();
-        let (power, square) = (&mut power[..m * m], &mut square[..m * m]);
-        for (to, i) in power.chunks_exact_mut(m).zip(&*members) {
-            to.iter_mut().zip(&*members).for_each(|(x, j)| *x = row(*i)[*j] as f64);
-        }
-        let found = of_component(f, ctx, m, power, square, most)?;
-        all.value = all.value.max(found.value);
-        all.converged &= found.converged;
-        all.iterations = all.iterations.max(found.iterations);
-        Ok(())
-    })?;
+    each_component(
+        n,
+        |i, j| row(i)[j] != 0.0,
+        graph.slice::<usize>(5 * n),
+        |members| {
+            let m = members.len();
+            let (power, square) = (&mut power[..m * m], &mut square[..m * m]);
+            for (to, i) in power.chunks_exact_mut(m).zip(&*members) {
+                to.iter_mut().zip(&*members).for_each(|(x, j)| *x = row(*i)[*j] as f64);
+            }
+            let found = of_component(f, ctx, m, power, square, most)?;
+            all.value = all.value.max(found.value);
+            all.converged &= found.converged;
+            all.iterations = all.iterations.max(found.iterations);
+            Ok(())
+        },
+    )?;
     Ok(all)
 }
 

@@ -41,7 +41,8 @@ fn context_and_version() {
 /// Every status-returning function with tensors stands in one of these tables.
 #[test]
 fn arguments_of_every_function_are_checked() {
-    let sources = ["args.c", "lists.c", "context.c", "args_norm.h", "args_flow.h"].map(|name| format!("tests/c_api/{name}"));
+    let sources =
+        ["args.c", "lists.c", "context.c", "args_norm.h", "args_flow.h"].map(|name| format!("tests/c_api/{name}"));
     let text = sources.each_ref().map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
     for name in declared() {
         assert!(text.contains(&format!("{name}(")), "{name} is in none of {sources:?}");

@@ -210,7 +210,8 @@ fn infinite_entries_are_values() {
 fn standardized_data_has_mean_0_and_deviation_1() {
     let (rows, cols) = (4000, 33);
     let mut rng = Rng::new(2);
-    let x: Vec<f32> = (0..rows * cols).map(|e| 1e4 * (e % cols) as f32 + (1 + e % cols) as f32 * rng.normal()).collect();
+    let x: Vec<f32> =
+        (0..rows * cols).map(|e| 1e4 * (e % cols) as f32 + (1 + e % cols) as f32 * rng.normal()).collect();
     for ctx in contexts() {
         let s = stats(&ctx, rows, cols, &x);
         let mut y = vec![7.0; x.len()];
@@ -231,8 +232,9 @@ fn standardized_data_has_mean_0_and_deviation_1() {
 fn rescaled_data_fills_its_range_exactly() {
     let (rows, cols) = (1000, 20);
     let mut rng = Rng::new(3);
-    let x: Vec<f32> =
-        (0..rows * cols).map(|e| if e % cols == 0 { 3e38 * rng.uniform(-1.0, 1.0) } else { rng.binades(-20, 20) }).collect();
+    let x: Vec<f32> = (0..rows * cols)
+        .map(|e| if e % cols == 0 { 3e38 * rng.uniform(-1.0, 1.0) } else { rng.binades(-20, 20) })
+        .collect();
     for ctx in contexts() {
         let s = stats(&ctx, rows, cols, &x);
         for (low, high) in [(0.0f32, 1.0f32), (-1.0, 1.0), (0.1, 0.3), (-3e38, 3e38), (5.0, 5.0)] {

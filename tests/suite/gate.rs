@@ -142,7 +142,14 @@ fn gradients_are_those_of_the_formula_in_f64() {
                     assert!(error <= allowed, "{what} at {}: {got:e}, expected {want:e}, error {error:e}", g[i]);
                 };
                 let (oh, cx) = (open * h64[i], carry * x64[i]);
-                close("y", y[i], oh + cx, oh.abs().max(cx.abs()), 5.0, 4.0 * floor * (1.0 + h64[i].abs() + x64[i].abs()));
+                close(
+                    "y",
+                    y[i],
+                    oh + cx,
+                    oh.abs().max(cx.abs()),
+                    5.0,
+                    4.0 * floor * (1.0 + h64[i].abs() + x64[i].abs()),
+                );
                 let loose = 2.0 * floor * (1.0 + dy64[i].abs());
                 close("dh", dh[i], dy64[i] * open, (dy64[i] * open).abs(), 4.0, loose);
                 close("dx", dx[i], dy64[i] * carry, (dy64[i] * carry).abs(), 4.0, loose);

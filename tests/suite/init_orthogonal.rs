@@ -154,7 +154,12 @@ fn traces_of_powers_are_those_of_a_uniform_matrix() {
     }
     let draws = draws as f64;
     for (k, variance) in [(0, 1.0), (1, 2.0)] {
-        assert!((sums[k] / draws).abs() < 4.0 * (variance / draws).sqrt(), "trace of power {}: {}", k + 1, sums[k] / draws);
+        assert!(
+            (sums[k] / draws).abs() < 4.0 * (variance / draws).sqrt(),
+            "trace of power {}: {}",
+            k + 1,
+            sums[k] / draws
+        );
         let spread = 4.0 * variance * (2.0 / draws).sqrt();
         assert!((squares[k] / draws - variance).abs() < spread, "power {}: variance {}", k + 1, squares[k] / draws);
     }

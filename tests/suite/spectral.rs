@@ -57,7 +57,17 @@ fn diagonal(n: usize, at: impl Fn(usize) -> f64) -> Vec<f64> {
 
 /// λ on the diagonal and 1 above it.
 fn jordan(n: usize, lambda: f32) -> Vec<f32> {
-    (0..n * n).map(|e| if e / n == e % n { lambda } else if e / n + 1 == e % n { 1.0 } else { 0.0 }).collect()
+    (0..n * n)
+        .map(|e| {
+            if e / n == e % n {
+                lambda
+            } else if e / n + 1 == e % n {
+                1.0
+            } else {
+                0.0
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -65,7 +75,8 @@ fn norms_and_radii_have_the_specifications_bits() {
     for [rows, cols] in [[1, 1], [3, 5], [16, 16], [17, 33], [130, 70], [5, 3000], [700, 47], [300, 300]] {
         let (w, z) = (normal(rows, cols, 1), normal(1, cols, 2));
         let all = |ctx: &Context| {
-            let jacobian = jacobian_norm_f32(ctx, Activation::Tanh, 0.0, rows, cols, &w, &z, 0, 1e-9).expect("jacobian");
+            let jacobian =
+                jacobian_norm_f32(ctx, Activation::Tanh, 0.0, rows, cols, &w, &z, 0, 1e-9).expect("jacobian");
             let square = rows.min(cols);
             let rho = spectral_radius_f32(ctx, square, &w, cols, 6).expect("radius");
             [norm(ctx, rows, cols, &w, 1e-6), jacobian, rho].map(|s| s.value)
@@ -153,8 +164,7 @@ fn a_jacobian_is_the_weights_times_the_slopes() {
         for (act, param) in [(Activation::Tanh, 0.0), (Activation::Sigmoid, 0.0), (Activation::LeakyRelu, 0.01)] {
             let mut slopes = vec![0.0; cols];
             evenkeel::activation::activation_derivative_f32(&ctx, act, param, &z, &mut slopes).expect("slopes");
-            let scaled: Vec<f32> =
-                w.chunks(cols).flat_map(|row| row.iter().zip(&slopes).map(|(w, d)| w * d)).collect();
+            let scaled: Vec<f32> = w.chunks(cols).flat_map(|row| row.iter().zip(&slopes).map(|(w, d)| w * d)).collect();
             let got = jacobian_norm_f32(&ctx, act, param, rows, cols, &w, &z, 0, 1e-9).expect("jacobian");
             is("jacobian", got, norm(&ctx, rows, cols, &scaled, 1e-9).value, 1e-6);
         }
