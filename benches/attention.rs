@@ -49,7 +49,15 @@ fn main() {
     println!("instruction set {}", Context::global().expect("the default context").isa().name());
     println!(
         "{:<34}{:>8}{:>10}{:>9}{:>10}{:>9}{:>10}{:>9}{:>10}",
-        "batch, heads, queries x keys x d", "threads", "forward", "ceiling", "backward", "ceiling", "both", "ceiling", "products"
+        "batch, heads, queries x keys x d",
+        "threads",
+        "forward",
+        "ceiling",
+        "backward",
+        "ceiling",
+        "both",
+        "ceiling",
+        "products"
     );
     for threads in threads.split(',').filter_map(|t| t.parse::<usize>().ok()) {
         let ctx = Context::builder().num_threads(threads).build().expect("a context");
@@ -73,10 +81,8 @@ fn measure(ctx: &Context, threads: usize, ceiling: f64, case: Case) {
     let (mut out, mut lse) = (vec![0.0; q_len], vec![0.0; batch * heads * seq_q]);
     let (mut dq, mut dk, mut dv) = (vec![0.0; q_len], vec![0.0; kv_len], vec![0.0; kv_len]);
     let forward = |out: &mut [f32], lse: &mut [f32]| {
-        attention_forward_f32(
-            ctx, scale, causal, batch, heads, kv_heads, seq_q, seq_k, head_dim, &q, &k, &v, out, lse,
-        )
-        .expect("valid");
+        attention_forward_f32(ctx, scale, causal, batch, heads, kv_heads, seq_q, seq_k, head_dim, &q, &k, &v, out, lse)
+            .expect("valid");
     };
     forward(&mut out, &mut lse);
     let (kept_out, kept_lse) = (out.clone(), lse.clone());

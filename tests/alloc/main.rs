@@ -99,10 +99,8 @@ fn attention_over_16384_keys_takes_linear_workspace() {
         let before = BYTES.load(Ordering::Relaxed);
         attention_forward_f32(&ctx, 0.1, true, 1, 1, 1, n, n, d, &x, &x, &x, &mut out, lse).unwrap();
         let forward = BYTES.load(Ordering::Relaxed) - before;
-        attention_backward_f32(
-            &ctx, 0.1, true, 1, 1, 1, n, n, d, &x, &x, &x, &out, lse, &x, &mut dq, &mut dk, &mut dv,
-        )
-        .unwrap();
+        attention_backward_f32(&ctx, 0.1, true, 1, 1, 1, n, n, d, &x, &x, &x, &out, lse, &x, &mut dq, &mut dk, &mut dv)
+            .unwrap();
         (forward, BYTES.load(Ordering::Relaxed) - before - forward)
     };
     let (forward, backward) = std::thread::spawn(work).join().unwrap();

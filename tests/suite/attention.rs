@@ -280,7 +280,8 @@ fn what_is_not_finite_reaches_those_who_see_it_alone() {
         for bad in [f32::NAN, f32::INFINITY] {
             for at in [0, sk / 2, sk - 1] {
                 for what in ["k", "v", "q", "dout"] {
-                    let mut t = Data { q: clean.q.clone(), k: clean.k.clone(), v: clean.v.clone(), dout: clean.dout.clone() };
+                    let mut t =
+                        Data { q: clean.q.clone(), k: clean.k.clone(), v: clean.v.clone(), dout: clean.dout.clone() };
                     // The query that sees key `at` first, if any does.
                     let row = (0..sq).find(|&i| x.sees(i, at)).expect("the last query sees all");
                     match what {
@@ -299,7 +300,10 @@ fn what_is_not_finite_reaches_those_who_see_it_alone() {
                         for e in 0..x.d {
                             let (y, g) = (r.out[i * x.d + e], r.dq[i * x.d + e]);
                             let same = same_bits(y, before.out[i * x.d + e]) && same_bits(g, before.dq[i * x.d + e]);
-                            assert!(touched || same || y == 0.0 && g == 0.0, "{what} {bad} at {at}: row {i} is {y}, {g}");
+                            assert!(
+                                touched || same || y == 0.0 && g == 0.0,
+                                "{what} {bad} at {at}: row {i} is {y}, {g}"
+                            );
                         }
                         let shows = r.out[i * x.d..(i + 1) * x.d].iter().any(|v| !v.is_finite());
                         // An infinite logit may be −Inf, which has probability 0.
@@ -406,7 +410,8 @@ fn nothing_outside_the_slices_is_touched() {
                     &mut dk, &mut dv,
                 )
                 .expect("backward");
-                let got = Results { out: out.to_vec(), lse: lse.to_vec(), dq: dq.to_vec(), dk: dk.to_vec(), dv: dv.to_vec() };
+                let got =
+                    Results { out: out.to_vec(), lse: lse.to_vec(), dq: dq.to_vec(), dk: dk.to_vec(), dv: dv.to_vec() };
                 assert_same(&format!("{x:?}"), &got, &want);
             }
         }

@@ -82,9 +82,8 @@ impl Head<'_> {
             m = top;
             let sum_end = self.sum_end(i, j0, end, !self.block_is_finite(self.v, j0, end));
             for e in 0..d {
-                let s = (j0..sum_end).fold(0.0, |s, j| {
-                    p.get(j - j0).copied().unwrap_or(0.0).mul_add(self.v[j * d + e], s)
-                });
+                let s =
+                    (j0..sum_end).fold(0.0, |s, j| p.get(j - j0).copied().unwrap_or(0.0).mul_add(self.v[j * d + e], s));
                 out[e] = if j0 == 0 { 1f32.mul_add(s, 0.0) } else { 1f32.mul_add(s, factor * out[e]) };
             }
         }
@@ -151,9 +150,8 @@ fn key_gradient(h: &Head<'_>, j: usize, p: &[f32], ds: &[f32], dk: &mut [f32], d
     let Some(mut i) = (0..sq).find(|&i| h.x.sees(i, j0)) else { return };
     while i < sq {
         let (i0, i1) = query_block(h, i, j0);
-        let finite = h.block_is_finite(h.k, j0, end)
-            && h.block_is_finite(h.q, i0, i1)
-            && h.block_is_finite(h.dout, i0, i1);
+        let finite =
+            h.block_is_finite(h.k, j0, end) && h.block_is_finite(h.q, i0, i1) && h.block_is_finite(h.dout, i0, i1);
         // 16 keys share the first query, unless what is not finite is left out.
         let leader = if h.visible(i0) >= end {
             j0

@@ -25,13 +25,7 @@ pub fn truth(x: &Case, q: &[f32], k: &[f32], v: &[f32], dout: &[f32]) -> Truth {
     let scale = x.scale as f64;
     let zero = |n: usize| (vec![0.0; n], vec![TINY; n]);
     let (heads, q_len, kv_len) = (x.batch * x.heads, x.q_len(), x.kv_len());
-    let mut t = Truth {
-        out: zero(q_len),
-        lse: zero(heads * sq),
-        dq: zero(q_len),
-        dk: zero(kv_len),
-        dv: zero(kv_len),
-    };
+    let mut t = Truth { out: zero(q_len), lse: zero(heads * sq), dq: zero(q_len), dk: zero(kv_len), dv: zero(kv_len) };
     for head in 0..heads {
         for i in 0..sq {
             let qi = (head * sq + i) * d;
