@@ -1926,6 +1926,68 @@ ek_status ek_bce_with_logits_f32(const ek_context *ctx,
                                  double *mean_loss,
                                  float *dlogits);
 
+// out = softmax(scale * Q * K^T) * V for each head, and lse = log sum exp of each row of logits.
+//
+// q, out [batch, heads, seq_q, head_dim]; k, v [batch, kv_heads, seq_k, head_dim]; lse [batch, heads, seq_q]. kv_heads
+// divides heads, and head h uses keys and values of head h / (heads / kv_heads). head_dim is at most 256.
+//
+// causal: query i sees keys j <= i + seq_k - seq_q, so that the last query sees all keys (the lower right alignment);
+// where the lengths are equal, the lower triangle. A query that sees nothing has out = 0 and lse = -Inf. Keys that a
+// query does not see have no influence on it, whatever they hold.
+//
+// No [seq_q, seq_k] matrix is ever in memory: workspace does not grow with the lengths.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_ARGUMENT (kv_heads, alignment), EK_STATUS_INVALID_SIZE,
+// EK_STATUS_UNSUPPORTED (head_dim), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_attention_forward_f32(const ek_context *ctx,
+                                   float scale,
+                                   bool causal,
+                                   size_t batch,
+                                   size_t heads,
+                                   size_t kv_heads,
+                                   size_t seq_q,
+                                   size_t seq_k,
+                                   size_t head_dim,
+                                   const float *q,
+                                   const float *k,
+                                   const float *v,
+                                   float *out,
+                                   float *lse);
+
+// The gradients of ek_attention_forward_f32: with P = exp(scale * Q * K^T - lse), delta = sum dout*out of each row and
+// dS = P * (dout * V^T - delta): dq = scale * dS * K, dk = scale * dS^T * Q, dv = P^T * dout.
+//
+// dout, dq as q; dk, dv as k; out and lse are what the forward pass returned for the same arguments. Heads that share
+// keys and values add up. dq, dk, dv are overwritten.
+//
+// Workspace is linear in seq_q and seq_k.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: those of ek_attention_forward_f32.
+EK_API
+ek_status ek_attention_backward_f32(const ek_context *ctx,
+                                    float scale,
+                                    bool causal,
+                                    size_t batch,
+                                    size_t heads,
+                                    size_t kv_heads,
+                                    size_t seq_q,
+                                    size_t seq_k,
+                                    size_t head_dim,
+                                    const float *q,
+                                    const float *k,
+                                    const float *v,
+                                    const float *out,
+                                    const float *lse,
+                                    const float *dout,
+                                    float *dq,
+                                    float *dk,
+                                    float *dv);
+
 // Fills w [n] with uniform numbers in [low, high).
 //
 // Element i depends on (seed, stream, i) alone: give each tensor of a model its own stream under one seed.
