@@ -5,6 +5,7 @@ mod common;
 mod context;
 mod convert;
 mod element;
+mod flow;
 mod init;
 mod linear;
 mod loss;
