@@ -262,7 +262,9 @@ fn optimizers(ctx: &Context, check: Check<'_>) {
     check("convert_f32_to_bf16_stochastic", &mut || {
         convert_f32_to_bf16_stochastic(ctx, 1, &grads[3], &mut copy[3]).unwrap();
     });
-    check("tensor_stats_f32", &mut || drop(tensor_stats_f32(ctx, &grads[3]).unwrap()));
+    check("tensor_stats_f32", &mut || {
+        tensor_stats_f32(ctx, &grads[3]).unwrap();
+    });
 }
 
 fn matmul(ctx: &Context, check: Check<'_>) {
