@@ -32,7 +32,7 @@ impl<'a> Source<'a> {
             bytes.iter().fold(seed ^ 0x9E37_79B9_7F4A_7C15, |s, &b| (s ^ b as u64).wrapping_mul(0x100_0000_01B3));
         Source { bytes, state }
     }
-    fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         // splitmix64.
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
@@ -47,8 +47,8 @@ impl<'a> Source<'a> {
             None => word,
         }
     }
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.word() % n as u64) as usize
     }
 }
 
@@ -203,10 +203,10 @@ impl<'a> Generator<'a> {
         self.f64(name) as f32
     }
     pub fn u64(&mut self, _: &str) -> u64 {
-        self.source.next() >> self.source.below(64)
+        self.source.word() >> self.source.below(64)
     }
     pub fn i64(&mut self, name: &str) -> i64 {
-        if name == "ignore_index" { -1 } else { self.source.next() as i64 }
+        if name == "ignore_index" { -1 } else { self.source.word() as i64 }
     }
     /// A size that no tensor has: a number of iterations, a fan.
     pub fn usize(&mut self, name: &str) -> usize {
@@ -369,7 +369,7 @@ impl<'a> Generator<'a> {
 
     /// Mostly ordinary numbers; where arguments may be broken, also those that break arithmetic.
     fn number(&mut self) -> f32 {
-        let word = self.source.next();
+        let word = self.source.word();
         if self.hostile && word >> 56 == 0 {
             return [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, -0.0][(word % 6) as usize];
         }
@@ -460,7 +460,7 @@ impl<'a> Generator<'a> {
                     1 => p.cast::<u8>().add(size + self.source.below(4096 - size)).write(1),
                     _ => {
                         for _ in 0..1 + self.source.below(8) {
-                            let byte = self.source.next() as u8;
+                            let byte = self.source.word() as u8;
                             p.cast::<u8>().add(8 + self.source.below(size - 8)).write(byte);
                         }
                     }

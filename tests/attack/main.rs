@@ -4,6 +4,7 @@
 //! EVENKEEL_ATTACK_CALLS sets the number of calls (20000), EVENKEEL_ATTACK_SEED what they depend on. A failure names its
 //! call: EVENKEEL_ATTACK_ONLY repeats that one alone. tests/attack/asan.sh runs a million under AddressSanitizer.
 
+mod bare;
 #[rustfmt::skip]
 mod calls;
 mod generator;
