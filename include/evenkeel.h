@@ -134,9 +134,13 @@ typedef struct {
     double update_norm;
     // The L2 norm of the parameters after the step.
     double param_norm;
+    // The tensor that holds the first of the NaN or infinite gradients; SIZE_MAX if nonfinite is 0.
+    size_t nonfinite_tensor;
+    // Its element in that tensor; SIZE_MAX if nonfinite is 0.
+    size_t nonfinite_element;
 } ek_step_report;
 
-// Options of ek_clip_sgd_f32. Set it with ek_sgd_options_init, then change fields.
+// Options of ek_clip_sgd_f32, _bf16 and _f16. Set it with ek_sgd_options_init, then change fields.
 typedef struct {
     // sizeof(ek_sgd_options) in the header that the program was built with.
     size_t struct_size;
@@ -153,12 +157,16 @@ typedef struct {
     // Momentum starts as the first gradient, undamped, and its old content is not used: PyTorch's first step. Without
     // dampening a momentum of zeros does the same. false by default.
     bool first_step;
+    // Whether copies in half the width are rounded by chance rather than to nearest even. false by default.
+    bool stochastic;
+    // Of stochastic: change it at each step. 0 by default.
+    uint64_t seed;
 } ek_sgd_options;
 
-// What the second state of Adam holds: one of EK_SECOND_MOMENT_.
+// What the state of squared gradients holds, in Adam, RMSprop and Adagrad: one of EK_SECOND_MOMENT_.
 typedef int32_t ek_second_moment;
 
-// Options of ek_clip_adam_f32. Set it with ek_adam_options_init, then change fields.
+// Options of ek_clip_adam_f32, _bf16 and _f16. Set it with ek_adam_options_init, then change fields.
 typedef struct {
     // sizeof(ek_adam_options) in the header that the program was built with.
     size_t struct_size;
@@ -178,7 +186,108 @@ typedef struct {
     uint64_t step;
     // One of EK_SECOND_MOMENT_; EK_SECOND_MOMENT_SQUARE by default.
     ek_second_moment second_moment;
+    // Whether copies in half the width are rounded by chance rather than to nearest even. false by default.
+    bool stochastic;
+    // Of stochastic, together with step. 0 by default.
+    uint64_t seed;
 } ek_adam_options;
+
+// Options of ek_clip_rmsprop_f32. Set it with ek_rmsprop_options_init, then change fields.
+typedef struct {
+    // sizeof(ek_rmsprop_options) in the header that the program was built with.
+    size_t struct_size;
+    // Learning rate, at least 0. 0.01 by default.
+    double lr;
+    // How much of the mean of squares is kept, in [0, 1). 0.99 by default.
+    double alpha;
+    // At least 0. 1e-8 by default.
+    double eps;
+    // lambda of the L2 penalty, at least 0. 0 by default.
+    double weight_decay;
+    // mu, at least 0. 0, the default, is none.
+    double momentum;
+    // Whether the mean of squares is taken about the mean gradient. false by default.
+    bool centered;
+    // One of EK_SECOND_MOMENT_: what square_avg holds. EK_SECOND_MOMENT_SQUARE by default.
+    ek_second_moment second_moment;
+} ek_rmsprop_options;
+
+// Options of ek_clip_adagrad_f32. Set it with ek_adagrad_options_init, then change fields.
+typedef struct {
+    // sizeof(ek_adagrad_options) in the header that the program was built with.
+    size_t struct_size;
+    // Learning rate, at least 0. 0.01 by default.
+    double lr;
+    // At least 0. 0 by default.
+    double lr_decay;
+    // At least 0. 1e-10 by default.
+    double eps;
+    // lambda of the L2 penalty, at least 0. 0 by default.
+    double weight_decay;
+    // t, which is 1 at the first update; add 1 for each. 1 by default.
+    uint64_t step;
+    // One of EK_SECOND_MOMENT_: what sum holds. EK_SECOND_MOMENT_SQUARE by default.
+    ek_second_moment second_moment;
+} ek_adagrad_options;
+
+// Options of ek_clip_lion_f32. Set it with ek_lion_options_init, then change fields.
+typedef struct {
+    // sizeof(ek_lion_options) in the header that the program was built with.
+    size_t struct_size;
+    // Learning rate, at least 0. 1e-4 by default.
+    double lr;
+    // In [0, 1). 0.9 by default.
+    double beta1;
+    // In [0, 1). 0.99 by default.
+    double beta2;
+    // lambda, which shrinks the parameters directly; at least 0. 0 by default.
+    double weight_decay;
+} ek_lion_options;
+
+// A loss scale that follows the gradients: the loss is multiplied by it, and gradients are divided by it (the loss_scale of
+// ek_clip_options) before a step. Set it with ek_loss_scaler_init, then change fields; ek_loss_scaler_update moves it.
+typedef struct {
+    // sizeof(ek_loss_scaler) in the header that the program was built with.
+    size_t struct_size;
+    // The scale. 65536 by default.
+    float scale;
+    // More than 1. 2 by default.
+    float growth_factor;
+    // More than 0 and less than 1. 0.5 by default.
+    float backoff_factor;
+    // Steps without a NaN or infinite gradient after which the scale grows; at least 1. 2000 by default.
+    uint32_t growth_interval;
+    // Such steps since the scale last changed. 0 by default.
+    uint32_t good_steps;
+    // The scale never falls below, however many steps fail. 1 by default.
+    float min_scale;
+    // The scale never grows beyond. 2^24 by default.
+    float max_scale;
+} ek_loss_scaler;
+
+// The shape of a schedule after its warm-up: one of EK_SCHEDULE_. base and final are base_lr and final_lr, t = step -
+// warmup_steps, p = min(1, t / (total_steps - warmup_steps)).
+typedef int32_t ek_schedule_kind;
+
+// A learning rate as a function of the step. Set it with ek_schedule_init, then change fields.
+typedef struct {
+    // sizeof(ek_schedule) in the header that the program was built with.
+    size_t struct_size;
+    // One of EK_SCHEDULE_; EK_SCHEDULE_CONSTANT by default.
+    ek_schedule_kind kind;
+    // The rate after the warm-up, at least 0. 1e-3 by default.
+    double base_lr;
+    // Where EK_SCHEDULE_LINEAR and EK_SCHEDULE_COSINE end, and the floor of the others that decay. At least 0; 0 by default.
+    double final_lr;
+    // The factor of EK_SCHEDULE_STEP and EK_SCHEDULE_EXPONENTIAL, more than 0 and at most 1. 0.1 by default.
+    double decay;
+    // Steps in which the rate rises from base_lr / warmup_steps to base_lr. 0 by default.
+    uint64_t warmup_steps;
+    // All steps, warm-up included: where EK_SCHEDULE_LINEAR and EK_SCHEDULE_COSINE reach final_lr, and stay. 0 by default.
+    uint64_t total_steps;
+    // Steps that one decay takes, at least 1. 1 by default.
+    uint64_t step_size;
+} ek_schedule;
 
 // What a tensor holds. Norm, mean, root mean square and magnitudes are those of its finite elements. Set it with
 // ek_tensor_stats_init.
@@ -357,11 +466,30 @@ typedef struct {
 // The step is taken; a NaN or infinite norm makes the clip factor NaN.
 #define EK_NONFINITE_PROPAGATE 1
 
-// v, the mean of squares, as PyTorch keeps it.
+// v, the mean or sum of squares, as PyTorch keeps it: right for gradients from 1e-16 to 1e19. Beyond, a square leaves float,
+// and a parameter freezes for good or moves without bounds.
 #define EK_SECOND_MOMENT_SQUARE 0
 
 // sqrt(v), updated as a hypotenuse: right for gradients from 1e-38 to 1e38.
 #define EK_SECOND_MOMENT_ROOT 1
+
+// base
+#define EK_SCHEDULE_CONSTANT 0
+
+// base + (final - base) * p
+#define EK_SCHEDULE_LINEAR 1
+
+// final + (base - final) * (1 + cos(pi * p)) / 2
+#define EK_SCHEDULE_COSINE 2
+
+// base * sqrt(max(warmup_steps, 1) / (step + 1)), at least final
+#define EK_SCHEDULE_INVERSE_SQRT 3
+
+// base * decay^k, at least final, with k = t / step_size rounded down
+#define EK_SCHEDULE_STEP 4
+
+// base * decay^(t / step_size), at least final
+#define EK_SCHEDULE_EXPONENTIAL 5
 
 // None of the others.
 #define EK_FLOW_HEALTHY 0
@@ -1563,60 +1691,20 @@ EK_API void ek_sgd_options_init(ek_sgd_options *options);
 // Sets the defaults: PyTorch's Adam at its first step. NULL is left alone.
 EK_API void ek_adam_options_init(ek_adam_options *options);
 
-// Clips the gradients and descends, with optional momentum.
-//
-// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; b := mu*b + (1 -
-// dampening)*g; g := b, or g + mu*b with nesterov; w := w - lr*g.
-//
-// params, grads and momentum hold count pointers, to tensors of sizes[i] elements each. momentum is b, zeros at the
-// start; with mu = 0 it is neither needed nor touched. Gradients are not written.
-//
-// NULL: momentum where mu is 0; report (not wanted; saves the norms of update and parameters); tensors of size 0.
-// Aliasing: gradients may overlap each other; params, momentum and report overlap nothing.
-//
-// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, mu > 0
-// without momentum, alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
-EK_API
-ek_status ek_clip_sgd_f32(const ek_context *ctx,
-                          const ek_clip_options *clip,
-                          const ek_sgd_options *sgd,
-                          size_t count,
-                          const size_t *sizes,
-                          float *const *params,
-                          const float *const *grads,
-                          float *const *momentum,
-                          ek_step_report *report);
+// Sets the defaults, which are PyTorch's. NULL is left alone.
+EK_API void ek_rmsprop_options_init(ek_rmsprop_options *options);
 
-// Clips the gradients and makes a step of Adam, or of AdamW with decoupled.
-//
-// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: w := w - lr*lambda*w if decoupled, else g :=
-// g + lambda*w; m := beta1*m + (1 - beta1)*g; v := beta2*v + (1 - beta2)*g^2; w := w - lr * (m / (1 - beta1^step)) /
-// (sqrt(v / (1 - beta2^step)) + eps). Where that denominator is 0 the parameter stays.
-//
-// params, grads, m and v hold count pointers, to tensors of sizes[i] elements each; m and v are zeros at the start.
-// Gradients are not written.
-//
-// NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may
-// overlap each other; params, m, v and report overlap nothing.
-//
-// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range,
-// alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
-EK_API
-ek_status ek_clip_adam_f32(const ek_context *ctx,
-                           const ek_clip_options *clip,
-                           const ek_adam_options *adam,
-                           size_t count,
-                           const size_t *sizes,
-                           float *const *params,
-                           const float *const *grads,
-                           float *const *m,
-                           float *const *v,
-                           ek_step_report *report);
+// Sets the defaults: PyTorch's Adagrad at its first step. NULL is left alone.
+EK_API void ek_adagrad_options_init(ek_adagrad_options *options);
+
+// Sets the defaults. NULL is left alone.
+EK_API void ek_lion_options_init(ek_lion_options *options);
 
 // *norm = sqrt(sum g^2) over all elements of all tensors; tensor_norms[i] = the same over tensor i.
 //
 // grads holds count pointers, to tensors of sizes[i] elements each; tensor_norms [count]. Sums are f64: finite gradients
-// of any size have a finite norm, non-zero unless all are zero. A NaN or infinite element makes its norms so.
+// of any size have a finite norm, non-zero unless all are zero. A NaN or infinite element makes its norms so. *norm is the
+// same however the same elements are split into tensors.
 //
 // NULL: tensor_norms (not wanted); tensors of size 0. Aliasing: gradients may overlap each other; outputs overlap
 // nothing.
@@ -1660,6 +1748,285 @@ EK_API ek_status ek_clip_by_value_f32(const ek_context *ctx, float limit, size_t
 // Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless loss_scale is
 // finite and positive), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
 EK_API ek_status ek_unscale_f32(const ek_context *ctx, float loss_scale, size_t n, float *g, uint64_t *nonfinite);
+
+// Clips the gradients and descends, with optional momentum.
+//
+// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; b := mu*b + (1 -
+// dampening)*g; g := b, or g + mu*b with nesterov; w := w - lr*g.
+//
+// params, grads and momentum hold count pointers, to tensors of sizes[i] elements each. momentum is b, zeros at the
+// start; with mu = 0 it is neither needed nor touched. Gradients are not written.
+//
+// NULL: momentum where mu is 0; report (not wanted; saves the norms of update and parameters); tensors of size 0.
+// Aliasing: gradients may overlap each other; params, momentum and report overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, mu > 0
+// without momentum, alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_sgd_f32(const ek_context *ctx,
+                          const ek_clip_options *clip,
+                          const ek_sgd_options *sgd,
+                          size_t count,
+                          const size_t *sizes,
+                          float *const *params,
+                          const float *const *grads,
+                          float *const *momentum,
+                          ek_step_report *report);
+
+// ek_clip_sgd_f32 on gradients in bf16.
+//
+// params are the float parameters that training keeps; params_bf16 [count], if given, receives the new ones rounded, in the
+// same pass: to nearest even, or by chance (sgd->stochastic). momentum is float.
+//
+// NULL: also params_bf16 (not wanted). Aliasing: params_bf16 overlaps nothing either. Errors: as there.
+EK_API
+ek_status ek_clip_sgd_bf16(const ek_context *ctx,
+                           const ek_clip_options *clip,
+                           const ek_sgd_options *sgd,
+                           size_t count,
+                           const size_t *sizes,
+                           float *const *params,
+                           const ek_bf16 *const *grads,
+                           float *const *momentum,
+                           ek_bf16 *const *params_bf16,
+                           ek_step_report *report);
+
+// ek_clip_sgd_bf16 in f16.
+EK_API
+ek_status ek_clip_sgd_f16(const ek_context *ctx,
+                          const ek_clip_options *clip,
+                          const ek_sgd_options *sgd,
+                          size_t count,
+                          const size_t *sizes,
+                          float *const *params,
+                          const ek_f16 *const *grads,
+                          float *const *momentum,
+                          ek_f16 *const *params_f16,
+                          ek_step_report *report);
+
+// Clips the gradients and makes a step of Adam, or of AdamW with decoupled.
+//
+// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: w := w - lr*lambda*w if decoupled, else g :=
+// g + lambda*w; m := beta1*m + (1 - beta1)*g; v := beta2*v + (1 - beta2)*g^2; w := w - lr * (m / (1 - beta1^step)) /
+// (sqrt(v / (1 - beta2^step)) + eps). Where that denominator is 0 the parameter stays. See adam->second_moment for gradients
+// beyond 1e-16 to 1e19.
+//
+// params, grads, m and v hold count pointers, to tensors of sizes[i] elements each; m and v are zeros at the start.
+// Gradients are not written.
+//
+// NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may
+// overlap each other; params, m, v and report overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range,
+// alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_adam_f32(const ek_context *ctx,
+                           const ek_clip_options *clip,
+                           const ek_adam_options *adam,
+                           size_t count,
+                           const size_t *sizes,
+                           float *const *params,
+                           const float *const *grads,
+                           float *const *m,
+                           float *const *v,
+                           ek_step_report *report);
+
+// ek_clip_adam_f32 on gradients in bf16.
+//
+// params are the float parameters that training keeps; params_bf16 [count], if given, receives the new ones rounded, in the
+// same pass: to nearest even, or by chance (adam->stochastic). m and v are float.
+//
+// NULL: also params_bf16 (not wanted). Aliasing: params_bf16 overlaps nothing either. Errors: as there.
+EK_API
+ek_status ek_clip_adam_bf16(const ek_context *ctx,
+                            const ek_clip_options *clip,
+                            const ek_adam_options *adam,
+                            size_t count,
+                            const size_t *sizes,
+                            float *const *params,
+                            const ek_bf16 *const *grads,
+                            float *const *m,
+                            float *const *v,
+                            ek_bf16 *const *params_bf16,
+                            ek_step_report *report);
+
+// ek_clip_adam_bf16 in f16.
+EK_API
+ek_status ek_clip_adam_f16(const ek_context *ctx,
+                           const ek_clip_options *clip,
+                           const ek_adam_options *adam,
+                           size_t count,
+                           const size_t *sizes,
+                           float *const *params,
+                           const ek_f16 *const *grads,
+                           float *const *m,
+                           float *const *v,
+                           ek_f16 *const *params_f16,
+                           ek_step_report *report);
+
+// Clips the gradients and makes a step of RMSprop.
+//
+// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; s := alpha*s + (1 - alpha)*g^2;
+// d := sqrt(s) + eps, or with centered a := alpha*a + (1 - alpha)*g and d := sqrt(s - a^2) + eps; w := w - lr*g/d, or with a
+// momentum b := mu*b + g/d and w := w - lr*b. Where d is 0, g/d counts as 0.
+//
+// All lists hold count pointers, to tensors of sizes[i] elements each. States are zeros at the start: square_avg is s (its
+// root with EK_SECOND_MOMENT_ROOT), momentum is b, grad_avg is a. Gradients are not written.
+//
+// NULL: momentum where mu is 0, grad_avg unless centered (then not touched); report (not wanted; saves the norms of update and
+// parameters); tensors of size 0. Aliasing: gradients may overlap each other; all else overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, a state that is
+// missing, alignment,
+// struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_rmsprop_f32(const ek_context *ctx,
+                              const ek_clip_options *clip,
+                              const ek_rmsprop_options *rmsprop,
+                              size_t count,
+                              const size_t *sizes,
+                              float *const *params,
+                              const float *const *grads,
+                              float *const *square_avg,
+                              float *const *momentum,
+                              float *const *grad_avg,
+                              ek_step_report *report);
+
+// Clips the gradients and makes a step of Adagrad.
+//
+// g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; s := s + g^2; w := w - lr / (1 +
+// (step - 1)*lr_decay) * g / (sqrt(s) + eps). Where that denominator is 0 the parameter stays.
+//
+// params, grads and sum hold count pointers, to tensors of sizes[i] elements each; sum is s (its root with
+// EK_SECOND_MOMENT_ROOT), zeros or a positive number at the start. Gradients are not written.
+//
+// NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may overlap each
+// other; all else overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, alignment,
+// struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_adagrad_f32(const ek_context *ctx,
+                              const ek_clip_options *clip,
+                              const ek_adagrad_options *adagrad,
+                              size_t count,
+                              const size_t *sizes,
+                              float *const *params,
+                              const float *const *grads,
+                              float *const *sum,
+                              ek_step_report *report);
+
+// Clips the gradients and makes a step of Lion.
+//
+// g := g * factor / loss_scale (see ek_clip_options), then w := w - lr*lambda*w; w := w - lr*sign(beta1*m + (1 - beta1)*g);
+// m := beta2*m + (1 - beta2)*g. sign(0) = 0, sign(NaN) = NaN.
+//
+// params, grads and m hold count pointers, to tensors of sizes[i] elements each; m is zeros at the start. Gradients are not
+// written.
+//
+// NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may overlap each
+// other; all else overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, alignment,
+// struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_clip_lion_f32(const ek_context *ctx,
+                           const ek_clip_options *clip,
+                           const ek_lion_options *lion,
+                           size_t count,
+                           const size_t *sizes,
+                           float *const *params,
+                           const float *const *grads,
+                           float *const *m,
+                           ek_step_report *report);
+
+// Sets the defaults. NULL is left alone.
+EK_API void ek_loss_scaler_init(ek_loss_scaler *scaler);
+
+// Updates the scale after a step that met a NaN or infinite gradient, or did not.
+//
+// After a bad one: scale := max(scale * backoff_factor, min_scale), and counting starts anew. After growth_interval good ones in a
+// row: scale := min(scale * growth_factor, max_scale). found_nonfinite is ek_step_report's skipped, or whether ek_unscale_f32
+// counted any.
+//
+// Errors, the scaler then being as it was: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_ARGUMENT (a field out of its range,
+// alignment, struct_size).
+EK_API
+ek_status ek_loss_scaler_update(ek_loss_scaler *scaler,
+                                bool found_nonfinite);
+
+// Sets the defaults: a constant rate of 1e-3. NULL is left alone.
+EK_API void ek_schedule_init(ek_schedule *schedule);
+
+// *lr = the learning rate of a step, the first of which is 0. While step < warmup_steps: base_lr * (step + 1) / warmup_steps. After
+// it: the formula of the kind.
+//
+// Aliasing: lr does not overlap schedule.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_ARGUMENT (a field out of its range, total_steps <= warmup_steps where p is
+// needed, alignment, struct_size), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_schedule_lr(const ek_schedule *schedule,
+                         uint64_t step,
+                         double *lr);
+
+// y = x in bf16, to nearest even. x, y [n].
+//
+// Beyond the largest bf16, 3.39e38, by half a step or more, y is infinite; subnormal numbers are converted as such. A NaN stays
+// a NaN with its sign and the upper part of its payload, and becomes quiet. Aliasing: none.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_convert_f32_to_bf16(const ek_context *ctx,
+                                 size_t n,
+                                 const float *x,
+                                 ek_bf16 *y);
+
+// y = x in float, exactly. x, y [n]. Aliasing: none.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API ek_status ek_convert_bf16_to_f32(const ek_context *ctx, size_t n, const ek_bf16 *x, float *y);
+
+// y = x in f16, to nearest even. x, y [n].
+//
+// From 65520 on y is infinite, and at 2^-25 and below it is 0: see ek_loss_scaler. Subnormal numbers are converted as such. A NaN
+// stays a NaN with its sign and the upper part of its payload, and becomes quiet. Aliasing: none.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_convert_f32_to_f16(const ek_context *ctx,
+                                size_t n,
+                                const float *x,
+                                ek_f16 *y);
+
+// y = x in float, exactly; a signalling NaN becomes quiet. x, y [n]. Aliasing: none.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API ek_status ek_convert_f16_to_f32(const ek_context *ctx, size_t n, const ek_f16 *x, float *y);
+
+// y = x in bf16, up or down by chance: the mean over all seeds is x. x, y [n].
+//
+// Between its neighbours a < x < b, y = b with probability (x - a) / (b - a). A bf16 stays itself, a NaN a NaN; beyond the largest
+// bf16 lies infinity in place of 2^128. Element i depends on (seed, i) and x[i] alone. Aliasing: none.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_convert_f32_to_bf16_stochastic(const ek_context *ctx,
+                                            uint64_t seed,
+                                            size_t n,
+                                            const float *x,
+                                            ek_bf16 *y);
+
+// ek_convert_f32_to_bf16_stochastic in f16: beyond 65504 lies infinity in place of 65536, and among subnormal halves
+// probabilities are multiples of 2^-16.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_convert_f32_to_f16_stochastic(const ek_context *ctx,
+                                           uint64_t seed,
+                                           size_t n,
+                                           const float *x,
+                                           ek_f16 *y);
 
 // Sets struct_size, and the rest to 0. NULL is left alone.
 EK_API void ek_tensor_stats_init(ek_tensor_stats *stats);

@@ -10,13 +10,13 @@ use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Elements of one task: its input and output fit the second-level cache of any machine.
-const PIECE: usize = 16 * 1024;
+pub(crate) const PIECE: usize = 16 * 1024;
 
 /// Elements of one task that writes past the caches, which ends with a fence.
-const STREAM_PIECE: usize = 128 * 1024;
+pub(crate) const STREAM_PIECE: usize = 128 * 1024;
 
 /// An output of this many bytes is not what caches hold for the next reader: it is better written past them.
-const STREAM_BYTES: usize = 16 << 20;
+pub(crate) const STREAM_BYTES: usize = 16 << 20;
 
 /// Halves that are widened at once.
 const BLOCK: usize = 1024;
@@ -55,6 +55,18 @@ pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut 
 pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
     let second = b.map_or(Input::Old, Input::Given);
     each(ctx, ns, a, second, y, &|a, b, y, stream| ctx.dispatch(&mut Run2 { a, b, y, stream, f }));
+}
+
+/// [`map1`] of a piece, inside a task.
+pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
+    assert!(x.len() == y.len());
+    ctx.dispatch(&mut Run1 { x: Some(x), y, stream: false, f });
+}
+
+/// [`map2`] of a piece, inside a task.
+pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
+    assert!(a.len() == y.len() && b.len() == y.len());
+    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, stream: false, f });
 }
 
 /// A second input.
@@ -132,7 +144,8 @@ fn through_blocks<T: Storage>(
     }
 }
 
-struct Fence;
+/// Ends a run of stores past the caches.
+pub(crate) struct Fence;
 
 impl Kernel for Fence {
     type Out = ();
@@ -197,7 +210,7 @@ impl<T: Storage> Kernel for Narrow<'_, T> {
 /// Where whole vectors begin and end. Those of a stream begin at a multiple of their size, for which fewer than 16
 /// elements are left before them.
 #[inline(always)]
-fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
+pub(crate) fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
     let past = y.addr() / size_of::<T>() % LANES;
     let head = if stream { ((LANES - past) % LANES).min(n) } else { 0 };
     (head, head + (n - head) / LANES * LANES)
@@ -208,7 +221,7 @@ fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
 /// # Safety
 /// y is valid for writing 16 elements, and aligned to their size if `stream`.
 #[inline(always)]
-unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: bool) {
+pub(crate) unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: bool) {
     // SAFETY: the caller's contract.
     unsafe { if stream { T::stream(s, y, v) } else { T::store(s, y, v) } }
 }

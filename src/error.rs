@@ -35,6 +35,9 @@ pub enum Error {
     /// Workspace could not be allocated.
     #[error("{function}: out of memory for {bytes} bytes of workspace")]
     OutOfMemory { function: &'static str, bytes: usize },
+    /// An iteration that did not settle within its limit. Only the C boundary meets it, whose output holds the estimate.
+    #[error("{function}: {detail}")]
+    NotConverged { function: &'static str, detail: String },
     /// A host executor that broke its contract, or a bug in this library.
     #[error("{function}: {detail}")]
     Internal { function: &'static str, detail: String },
@@ -62,6 +65,7 @@ constructors! {
 constructors! {
     null_pointer NullPointer
     overlap Overlap
+    not_converged NotConverged
     internal Internal
 }
 

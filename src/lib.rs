@@ -10,12 +10,17 @@
 //! | [`context`] | how many threads, whose, on which instruction set |
 //! | [`matmul`], [`linear`] | matrix products; the linear layer and its gradients, fused |
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
-//! | [`residual`] | y = scale·F(x) + x |
+//! | [`recurrent`] | RNN, LSTM, GRU: cells, and whole sequences back through a thousand steps |
+//! | [`residual`], [`gate`] | y = scale·F(x) + x; highway connections and their gradients |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
+//! | [`attention`] | softmax(scale·Q·Kᵀ)·V by blocks with its gradients: causal, grouped heads, memory linear in the sequence |
 //! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
-//! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
+//! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone; orthogonal |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
+//! | [`spectral`] | spectral norm and radius, the norm of a layer's Jacobian |
+//! | [`data`] | column statistics, standardizing and rescaling of features |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
+//! | [`convert`] | between f32 and bf16 or f16, to nearest even or by chance |
 //! | [`element`] | f32, bf16, f16: what tensors are stored as |
 //! | [`simd`] | the vector of 16 floats that all kernels are written in |
 //!
@@ -69,11 +74,16 @@ mod scratch;
 
 mod elementwise;
 mod random;
+mod stochastic;
 #[doc(hidden)]
 pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
+pub mod attention;
+pub mod convert;
+pub mod data;
+pub mod gate;
 pub mod init;
 pub mod linear;
 pub mod loss;
@@ -81,8 +91,10 @@ pub mod matmul;
 pub mod monitor;
 pub mod norm;
 pub mod optim;
+pub mod recurrent;
 pub mod residual;
 pub mod softmax;
+pub mod spectral;
 
 // Floor 5: the C boundary.
 #[cfg(feature = "capi")]

@@ -77,56 +77,144 @@ struct Stats<'a> {
     x: &'a [f32],
 }
 
+/// Elements that are taken to be normal numbers until their sums show otherwise.
+const BLOCK: usize = 64 * LANES;
+
 impl Kernel for Stats<'_> {
     type Out = [f64; 8];
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> [f64; 8] {
-        let n = self.x.len();
+        let mut held = Held {
+            sum: [0.0; LANES],
+            square: [0.0; LANES],
+            max: [0.0; LANES],
+            min: [f32::INFINITY; LANES],
+            counts: [0; 4],
+        };
+        for x in self.x.chunks(BLOCK) {
+            let mut sums = Sums::load(s, &held);
+            let mut i = 0;
+            while i + LANES <= x.len() {
+                // SAFETY: 16 elements remain.
+                let v = unsafe { s.load(x.as_ptr().add(i)) };
+                let size = s.abs(v);
+                sums.add(s, v, size, size);
+                i += LANES;
+            }
+            if i == x.len() && sums.are_of_normal_numbers(s) {
+                sums.store(s, &mut held);
+            } else {
+                s.outline(Odd { x, held: &mut held });
+            }
+        }
+        let Held { sum, square, max, min, counts: [zeros, small, nans, infs] } = held;
+        let sum_of = |lanes: &[f64; LANES]| {
+            // SAFETY: sixteen doubles.
+            unsafe { s.sum_dd(s.load_d(lanes.as_ptr()), s.load_d(lanes.as_ptr().add(8))) }
+        };
+        // A difference of counts: a compiler may turn one comparison of both bounds into a test of bits, which would
+        // see subnormals where they are to be zero.
+        let [zeros, subnormals, nans, infs] = [zeros, small - zeros, nans, infs].map(f64::from);
+        let max = s.max_lane(s.from_array(max)) as f64;
+        let min = s.min_lane(s.from_array(min)) as f64;
+        [sum_of(&sum), sum_of(&square), max, min, zeros, subnormals, nans, infs]
+    }
+}
+
+/// Sums and extremes of each lane between blocks; zeros, all smaller than normal, NaN, infinities.
+struct Held {
+    sum: [f64; LANES],
+    square: [f64; LANES],
+    max: [f32; LANES],
+    min: [f32; LANES],
+    counts: [u32; 4],
+}
+
+/// The sums of [`Held`] in a block, and the extremes of this block alone.
+struct Sums<S: Simd> {
+    sum: [S::D; 2],
+    square: [S::D; 2],
+    max: S::F,
+    min: S::F,
+}
+
+impl<S: Simd> Sums<S> {
+    #[inline(always)]
+    fn load(s: S, held: &Held) -> Self {
+        let (sum, square) = (held.sum.as_ptr(), held.square.as_ptr());
+        // SAFETY: sixteen doubles each.
+        let (sum, square) =
+            unsafe { ([s.load_d(sum), s.load_d(sum.add(8))], [s.load_d(square), s.load_d(square.add(8))]) };
+        Sums { sum, square, max: s.zero(), min: s.splat(f32::INFINITY) }
+    }
+
+    #[inline(always)]
+    fn store(self, s: S, held: &mut Held) {
+        let (sum, square) = (held.sum.as_mut_ptr(), held.square.as_mut_ptr());
+        // SAFETY: sixteen doubles each.
+        unsafe {
+            s.store_d(sum, self.sum[0]);
+            s.store_d(sum.add(8), self.sum[1]);
+            s.store_d(square, self.square[0]);
+            s.store_d(square.add(8), self.square[1]);
+        }
+        held.max = s.to_array(s.max(self.max, s.from_array(held.max)));
+        held.min = s.to_array(s.min(self.min, s.from_array(held.min)));
+    }
+
+    /// Adds x, of magnitudes `most` for the largest and `least` for the smallest.
+    #[inline(always)]
+    fn add(&mut self, s: S, x: S::F, most: S::F, least: S::F) {
+        self.max = s.max(most, self.max);
+        self.min = s.min(least, self.min);
+        let (low, high) = s.widen(x);
+        self.sum = [s.add_d(self.sum[0], low), s.add_d(self.sum[1], high)];
+        self.square = [s.fma_d(low, low, self.square[0]), s.fma_d(high, high, self.square[1])];
+    }
+
+    /// Nothing in this block is zero, subnormal, infinite or NaN.
+    #[inline(always)]
+    fn are_of_normal_numbers(&self, s: S) -> bool {
+        let ends = s.min_lane(self.min) >= f32::MIN_POSITIVE && s.max_lane(self.max) < f32::INFINITY;
+        ends && s.sum_dd(self.square[0], self.square[1]).is_finite()
+    }
+}
+
+/// A block one vector at a time, whatever it holds.
+struct Odd<'a> {
+    x: &'a [f32],
+    held: &'a mut Held,
+}
+
+impl Kernel for Odd<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Odd { x, held } = self;
+        let n = x.len();
         let (zero, infinity, normal) = (s.zero(), s.splat(f32::INFINITY), s.splat(f32::MIN_POSITIVE));
-        let (mut sums, mut squares) = ([s.splat_d(0.0); 2], [s.splat_d(0.0); 2]);
-        let (mut max, mut min) = (zero, infinity);
-        let [mut zeros, mut small, mut nans, mut infs] = [0u32; 4];
+        let mut sums = Sums::load(s, held);
+        let [mut zeros, mut small, mut nans, mut infs] = held.counts;
         let mut i = 0;
         while i < n {
             let rest = n - i;
             // SAFETY: rest elements remain from i to n, the length of x.
-            let mut x = unsafe { s.load_up_to(self.x.as_ptr().add(i), rest) };
-            let mut size = s.abs(x);
-            let mut least = size;
-            if !s.all(s.and_m(s.le(normal, size), s.lt(size, infinity))) {
-                // Lanes past the end hold zero, and are not to be counted as such.
-                let inside = if rest < LANES { s.first(rest) } else { s.first(LANES) };
-                let is_zero = s.and_m(s.eq(size, zero), inside);
-                let is_small = s.and_m(s.lt(size, normal), inside);
-                let finite = s.lt(size, infinity);
-                zeros += s.bits_m(is_zero).count_ones();
-                small += s.bits_m(is_small).count_ones();
-                nans += s.bits_m(s.is_nan(x)).count_ones();
-                infs += s.bits_m(s.eq(size, infinity)).count_ones();
-                x = s.select(finite, x, zero);
-                size = s.select(finite, size, zero);
-                least = s.select(s.eq(size, zero), infinity, size);
-            }
-            max = s.max(size, max);
-            min = s.min(least, min);
-            let (low, high) = s.widen(x);
-            sums = [s.add_d(sums[0], low), s.add_d(sums[1], high)];
-            squares = [s.fma_d(low, low, squares[0]), s.fma_d(high, high, squares[1])];
+            let mut v = unsafe { s.load_up_to(x.as_ptr().add(i), rest) };
+            let mut size = s.abs(v);
+            // Lanes past the end hold zero, and are not to be counted as such.
+            let inside = s.first(rest.min(LANES));
+            zeros += s.bits_m(s.and_m(s.eq(size, zero), inside)).count_ones();
+            small += s.bits_m(s.and_m(s.lt(size, normal), inside)).count_ones();
+            nans += s.bits_m(s.is_nan(v)).count_ones();
+            infs += s.bits_m(s.eq(size, infinity)).count_ones();
+            let finite = s.lt(size, infinity);
+            v = s.select(finite, v, zero);
+            size = s.select(finite, size, zero);
+            sums.add(s, v, size, s.select(s.eq(size, zero), infinity, size));
             i += LANES;
         }
-        // A difference of counts: a compiler may turn one comparison of both bounds into a test of bits, which would
-        // see subnormals where they are to be zero.
-        let counts = [zeros, small - zeros, nans, infs].map(f64::from);
-        [
-            s.sum_dd(sums[0], sums[1]),
-            s.sum_dd(squares[0], squares[1]),
-            s.max_lane(max) as f64,
-            s.min_lane(min) as f64,
-            counts[0],
-            counts[1],
-            counts[2],
-            counts[3],
-        ]
+        sums.store(s, held);
+        held.counts = [zeros, small, nans, infs];
     }
 }
 

@@ -34,6 +34,15 @@ impl Streams {
         }
     }
 
+    /// x := x·1, in place.
+    pub fn scale(&self, x: &mut [f32]) {
+        let piece = x.len().div_ceil(self.threads).next_multiple_of(1024);
+        match &self.pool {
+            None => scale(x),
+            Some(pool) => pool.scope(|scope| x.chunks_mut(piece).for_each(|x| scope.spawn(move |_| scale(x)))),
+        }
+    }
+
     /// The sum of a, so that it is read.
     pub fn read(&self, a: &[f32]) {
         let piece = a.len().div_ceil(self.threads).next_multiple_of(1024);
@@ -97,6 +106,12 @@ unsafe fn stream_avx(nontemporal: bool, a: &[f32], b: Option<&[f32]>, y: &mut [f
         i += 1;
     }
     _mm_sfence();
+}
+
+#[inline(never)]
+fn scale(x: &mut [f32]) {
+    let factor = black_box(1.0f32);
+    x.iter_mut().for_each(|x| *x *= factor);
 }
 
 fn sum(a: &[f32]) {

@@ -4,7 +4,7 @@ use super::context::ek_context;
 use super::status::{ek_status, guard};
 use super::tensor::{Out, check};
 use super::{choice, context_of};
-use crate::init::{Distribution, init_he_f32, init_normal_f32, init_uniform_f32, init_xavier_f32};
+use crate::init::{Distribution, init_he_f32, init_normal_f32, init_orthogonal_f32, init_uniform_f32, init_xavier_f32};
 
 /// The shape of a random tensor's distribution: EK_UNIFORM or EK_NORMAL.
 pub type ek_distribution = i32;
@@ -128,5 +128,34 @@ pub unsafe extern "C" fn ek_init_he_f32(
         check(f, &[&w])?;
         // SAFETY: checked above; the size is the caller's promise.
         init_he_f32(ctx, seed, stream, distribution, negative_slope, fan_in, unsafe { w.slice() })
+    })
+}
+
+/// Fills w [rows, cols] with gain * Q, Q uniform over the matrices whose shorter side's vectors are orthonormal: Q^T Q = I
+/// for rows >= cols, else Q Q^T = I.
+///
+/// The same bits for any number of threads; unlike in the other tensors, every element depends on all of (seed, stream).
+/// Computed in double and rounded once. Workspace: 8 bytes for each element, which the calling thread keeps.
+///
+/// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, gain unless finite),
+/// EK_STATUS_OUT_OF_MEMORY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ek_init_orthogonal_f32(
+    ctx: *const ek_context,
+    seed: u64,
+    stream: u64,
+    gain: f32,
+    rows: usize,
+    cols: usize,
+    w: *mut f32,
+) -> ek_status {
+    let f = "init_orthogonal_f32";
+    guard(f, || {
+        // SAFETY: the caller's promise.
+        let ctx = unsafe { context_of(ctx) }?;
+        let w = Out::new("w", w, &[rows, cols]);
+        check(f, &[&w])?;
+        // SAFETY: checked above; the size is the caller's promise.
+        init_orthogonal_f32(ctx, seed, stream, gain, rows, cols, unsafe { w.slice() })
     })
 }

@@ -1,6 +1,7 @@
 //! Lists of tensors from C, as parallel arrays: `count`, `sizes`, and an array of pointers for each kind of tensor.
 
 use super::tensor::{In, Span, check, check_alignment};
+use crate::element::Storage;
 use crate::error::{Error, Result, product};
 use crate::optim::lists::{TensorList, TensorListMut};
 use crate::scratch::Scratch;
@@ -11,17 +12,19 @@ const MOST_SPANS: usize = 12;
 /// One array of pointers, each to a tensor of the list's sizes.
 pub(super) struct Member {
     name: &'static str,
-    tensors: In<*const f32>,
+    /// Of any element.
+    tensors: In<*const u8>,
+    element: usize,
     output: bool,
 }
 
 impl Member {
-    pub(super) fn input(name: &'static str, count: usize, tensors: *const *const f32) -> Member {
-        Member { name, tensors: In::new(name, tensors, &[count]), output: false }
+    pub(super) fn input<T: Storage>(name: &'static str, count: usize, tensors: *const *const T) -> Member {
+        Member { name, tensors: In::new(name, tensors.cast(), &[count]), element: size_of::<T>(), output: false }
     }
 
-    pub(super) fn output(name: &'static str, count: usize, tensors: *const *mut f32) -> Member {
-        Member { name, tensors: In::new(name, tensors.cast(), &[count]), output: true }
+    pub(super) fn output<T: Storage>(name: &'static str, count: usize, tensors: *const *mut T) -> Member {
+        Member { name, tensors: In::new(name, tensors.cast(), &[count]), element: size_of::<T>(), output: true }
     }
 
     /// NULL means that it is not given.
@@ -80,8 +83,9 @@ impl List {
             // SAFETY: as above.
             let tensors = unsafe { m.tensors.slice() };
             for i in (0..self.count).filter(|&i| sizes[i] != 0) {
-                if !tensors[i].is_aligned() {
-                    check_alignment(f, &format!("{}[{i}]", m.name), tensors[i].addr(), align_of::<f32>())?;
+                // An element is as aligned as it is large.
+                if !tensors[i].addr().is_multiple_of(m.element) {
+                    check_alignment(f, &format!("{}[{i}]", m.name), tensors[i].addr(), m.element)?;
                 }
             }
         }
@@ -110,7 +114,7 @@ impl List {
         for (kind, m) in members.iter().enumerate().filter(|(_, m)| m.given()) {
             // SAFETY: as above.
             for (i, tensor) in unsafe { m.tensors.slice() }.iter().enumerate() {
-                add(tensor.addr(), sizes[i] * size_of::<f32>(), i * kinds + kind);
+                add(tensor.addr(), sizes[i] * m.element, i * kinds + kind);
             }
         }
         for (i, span) in spans.iter().enumerate().filter(|(_, s)| !s.absent()) {
@@ -144,17 +148,17 @@ impl List {
     }
 
     /// # Safety
-    /// [`List::check`] passed with this member, and the caller of the C function keeps its promise that each tensor is
-    /// readable and written by nobody until it returns.
-    pub(super) unsafe fn read<'a>(&self, member: &Member) -> TensorList<'a> {
+    /// [`List::check`] passed with this member, whose elements are T, and the caller of the C function keeps its promise
+    /// that each tensor is readable and written by nobody until it returns.
+    pub(super) unsafe fn read<'a, T: Storage>(&self, member: &Member) -> TensorList<'a, T> {
         // SAFETY: checked, and the caller's promise.
-        unsafe { TensorList::from_arrays(self.count, self.sizes.as_ptr(), member.tensors.as_ptr()) }
+        unsafe { TensorList::from_arrays(self.count, self.sizes.as_ptr(), member.tensors.as_ptr().cast()) }
     }
 
     /// # Safety
-    /// [`List::check`] passed with this output, and the caller of the C function keeps its promise that each tensor is
-    /// writable and used by nobody else until it returns.
-    pub(super) unsafe fn write<'a>(&self, member: &Member) -> TensorListMut<'a> {
+    /// [`List::check`] passed with this output, whose elements are T, and the caller of the C function keeps its promise
+    /// that each tensor is writable and used by nobody else until it returns.
+    pub(super) unsafe fn write<'a, T: Storage>(&self, member: &Member) -> TensorListMut<'a, T> {
         // SAFETY: checked, and the caller's promise.
         unsafe { TensorListMut::from_arrays(self.count, self.sizes.as_ptr(), member.tensors.as_ptr().cast()) }
     }
@@ -163,7 +167,7 @@ impl List {
     ///
     /// # Safety
     /// As for [`List::write`].
-    pub(super) unsafe fn write_option<'a>(&self, member: &Member) -> Option<TensorListMut<'a>> {
+    pub(super) unsafe fn write_option<'a, T: Storage>(&self, member: &Member) -> Option<TensorListMut<'a, T>> {
         // SAFETY: the caller's promise.
         member.given().then(|| unsafe { self.write(member) })
     }

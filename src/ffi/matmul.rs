@@ -6,7 +6,9 @@ use super::status::{ek_status, guard};
 use super::tensor::{In, Out, check};
 use super::{choice, context_of};
 use crate::error::Result;
-use crate::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f16, matmul_f32, matmul_f64};
+use crate::matmul::{
+    Transpose, matmul_batched_f32, matmul_bf16, matmul_f16, matmul_f32, matmul_f64, multiply_unchecked,
+};
 
 /// Whether a matrix is used as it is stored: EK_NO_TRANSPOSE or EK_TRANSPOSE.
 pub type ek_transpose = i32;
@@ -136,6 +138,27 @@ macro_rules! quickly {
             if plainly_right($trans_a, $trans_b, [$m, $n, $k], $a, $lda, $b, $ldb, $c, $ldc) {
                 let of = |value| if value == EK_NO_TRANSPOSE { Transpose::No } else { Transpose::Yes };
                 let (trans_a, trans_b) = (of($trans_a), of($trans_b));
+                // SAFETY: not NULL, in range, and aligned, with c apart from a and b (plainly_right); the rest is the
+                // caller's promise.
+                let done = unsafe {
+                    multiply_unchecked(
+                        context_of($ctx)?,
+                        trans_a,
+                        trans_b,
+                        [$m, $n, $k],
+                        $alpha,
+                        $a,
+                        $lda,
+                        $b,
+                        $ldb,
+                        $beta,
+                        $c,
+                        $ldc,
+                    )
+                };
+                if done {
+                    return Ok(());
+                }
                 let len = |[rows, cols]: [usize; 2], ld| (rows - 1) * ld + cols;
                 // SAFETY: not NULL, aligned, in range, c apart from a and b (plainly_right); the rest is the caller's
                 // promise.

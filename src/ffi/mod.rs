@@ -14,8 +14,13 @@ mod tensor;
 
 pub mod activation;
 pub mod activation_half;
+pub mod attention;
+pub mod clip;
 pub mod context;
+pub mod convert;
+pub mod data;
 pub mod element;
+pub mod gate;
 pub mod init;
 pub mod linear;
 pub mod loss;
@@ -24,10 +29,14 @@ pub mod monitor;
 pub mod norm;
 pub mod norm_half;
 pub mod optim;
+pub mod recurrent;
 pub mod residual;
+pub mod schedule;
 pub mod softmax;
 pub mod softmax_half;
+pub mod spectral;
 pub mod status;
+pub mod step;
 pub mod version;
 
 use crate::context::Context;

@@ -29,7 +29,7 @@ macro_rules! plain_fields {
         }
     )*};
 }
-plain_fields! { usize u64 i32 f32 f64 *mut c_void super::context::ek_parallel_for }
+plain_fields! { usize u64 u32 i32 f32 f64 *mut c_void super::context::ek_parallel_for }
 
 // SAFETY: a byte that is neither 0 nor 1 is refused.
 unsafe impl Field for bool {

@@ -27,6 +27,9 @@ pub const EK_STATUS_OUT_OF_MEMORY: ek_status = 6;
 /// A bug in the library (a caught panic), or a host executor that broke its contract. The one status after which
 /// outputs may have been written in part.
 pub const EK_STATUS_INTERNAL: ek_status = 7;
+/// An iteration has not settled within its limit, or never will because of a NaN. The output is written: it holds the best
+/// estimate.
+pub const EK_STATUS_NOT_CONVERGED: ek_status = 8;
 
 thread_local! {
     /// The latest message, NUL at its end.
@@ -61,6 +64,7 @@ fn status_of(error: &Error) -> ek_status {
         Error::Unsupported { .. } => EK_STATUS_UNSUPPORTED,
         Error::OutOfMemory { .. } => EK_STATUS_OUT_OF_MEMORY,
         Error::Internal { .. } => EK_STATUS_INTERNAL,
+        Error::NotConverged { .. } => EK_STATUS_NOT_CONVERGED,
     }
 }
 
@@ -101,6 +105,7 @@ pub extern "C" fn ek_status_string(status: ek_status) -> *const c_char {
         EK_STATUS_UNSUPPORTED => c"EK_STATUS_UNSUPPORTED",
         EK_STATUS_OUT_OF_MEMORY => c"EK_STATUS_OUT_OF_MEMORY",
         EK_STATUS_INTERNAL => c"EK_STATUS_INTERNAL",
+        EK_STATUS_NOT_CONVERGED => c"EK_STATUS_NOT_CONVERGED",
         _ => c"unknown status",
     };
     name.as_ptr()

@@ -73,7 +73,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             let panel = self.panel_at(s, step, j, packed_to);
             let narrow = is_narrow::<O::Real, S>(panel.width) && self.plan.a_in_place;
             let mut done = 0;
-            for (rows, tiles, height) in runs::<S>(self.rows.clone(), narrow) {
+            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(narrow)) {
                 let next = self.next_panel::<S>(step, &panel, done);
                 self.tiles(s, step, rows, height, &panel, tiles, Some(next));
                 done += tiles;
@@ -92,7 +92,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let whole = self.cols.len() / nr;
         let rest = self.cols.start + whole * nr;
         let last = (rest < self.cols.end).then(|| self.panel_at(s, step, rest, rest));
-        for (rows, tiles, height) in runs::<S>(self.rows.clone(), false) {
+        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
             for t in 0..tiles {
                 let rows = rows.start + t * height..rows.start + (t + 1) * height;
                 if whole > 0 {
@@ -242,7 +242,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
     fn pack_a<S: Simd>(&self, s: S, Step { p0, k }: Step) {
         let mut dst = self.a_pack;
         let a = self.product.a;
-        for (rows, tiles, height) in runs::<S>(self.rows.clone(), false) {
+        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
             if tiles > 0 {
                 let src = a.at(rows.start, p0);
                 let strip = Strip { src, across: a.row, along: a.col, width: rows.len(), k };
@@ -269,10 +269,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
     }
 }
 
-/// Cuts rows into tiles of nearly equal height, none higher than the tile may be: runs of (rows, tiles, height).
+/// Cuts rows into tiles of nearly equal height, none higher than `most`: runs of (rows, tiles, height).
 #[inline(always)]
-pub(super) fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
-    let most = if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } };
+pub(crate) fn runs(rows: Range<usize>, most: usize) -> [(Range<usize>, usize, usize); 2] {
     if rows.len() <= most {
         return [(rows.clone(), 1, rows.len()), (rows.end..rows.end, 0, 0)];
     }
@@ -280,6 +279,12 @@ pub(super) fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>,
     let (base, longer) = (rows.len() / count, rows.len() % count);
     let middle = rows.start + longer * (base + 1);
     [(rows.start..middle, longer, base + 1), (middle..rows.end, count - longer, base)]
+}
+
+/// Rows of a tile at most.
+#[inline(always)]
+pub(crate) fn most_rows<S: Simd>(narrow: bool) -> usize {
+    if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } }
 }
 
 /// The whole product on one thread, without workspace: A is read in place, and so is B or a panel of it is packed on the

@@ -106,7 +106,7 @@ widened! { bf16 f16 }
 
 /// A strip `width` wide and `k` deep; element (i, p) stands at `src + i·across + p·along`, one of the strides being 1.
 #[derive(Clone, Copy)]
-pub(super) struct Strip<O> {
+pub(crate) struct Strip<O> {
     pub src: *const O,
     pub across: usize,
     pub along: usize,
@@ -290,7 +290,7 @@ impl<O: Operand> Strip<O> {
 }
 
 /// [`Strip::pack_panels`] of the instruction set's width, as a function of its own.
-pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real);
+pub(crate) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real);
 
 impl<O: Operand> Kernel for &PackPanels<O> {
     type Out = ();
@@ -324,8 +324,10 @@ impl<T: Real> Strip<T> {
         // SAFETY: column i < width is k elements from src + i·across (contract); a column past the width repeats the last
         // one; the stores end at most SLACK after k·stride.
         unsafe {
-            let mut i = 0;
-            while i < self.width {
+            // The last columns first: what their stores have too much reaches into the row after, which the others then
+            // write.
+            for block in (0..self.width.div_ceil(side)).rev() {
+                let i = block * side;
                 let (src, dst) = (self.src.wrapping_add(i * self.across), dst.add(i));
                 // With a constant in place of the last column, the addresses of a block are a few registers.
                 if self.width - i >= side {
@@ -333,7 +335,6 @@ impl<T: Real> Strip<T> {
                 } else {
                     self.turn_columns(s, src, self.width - i - 1, dst, stride);
                 }
-                i += side;
             }
         }
     }

@@ -38,11 +38,17 @@ pub(crate) trait Vector<S: Simd, T>: Copy {
     /// a·b + c, rounded once.
     fn fma(s: S, a: Self, b: Self, c: Self) -> Self;
     fn mul(s: S, a: Self, b: Self) -> Self;
-    /// x·b + c, rounded once, where x stands `OFFSET` elements after `p`.
+    /// x·b + c, rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes after `p`.
     ///
     /// # Safety
-    /// `p + OFFSET` is valid for reading.
-    unsafe fn fma_splat<const OFFSET: usize>(s: S, p: *const T, b: Self, c: Self) -> Self;
+    /// x is valid for reading.
+    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+        s: S,
+        p: *const T,
+        stride: usize,
+        b: Self,
+        c: Self,
+    ) -> Self;
     /// # Safety
     /// `p` is valid for reading a vector.
     unsafe fn load(s: S, p: *const T) -> Self;
@@ -104,9 +110,15 @@ macro_rules! vector {
                 $name(s.$mul(a.0, b.0))
             }
             #[inline(always)]
-            unsafe fn fma_splat<const OFFSET: usize>(s: S, p: *const $t, b: Self, c: Self) -> Self {
+            unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+                s: S,
+                p: *const $t,
+                stride: usize,
+                b: Self,
+                c: Self,
+            ) -> Self {
                 // SAFETY: the contract.
-                $name(unsafe { s.$fma_splat::<OFFSET>(p, b.0, c.0) })
+                $name(unsafe { s.$fma_splat::<OFFSET, ROWS>(p, stride, b.0, c.0) })
             }
             #[inline(always)]
             unsafe fn load(s: S, p: *const $t) -> Self {

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 /// In a tile a(i, p) stands at `a + i·a_row + p·a_col`, one of the strides being 1; row p of B stands at `b + p·b_row` and
 /// holds as many whole vectors as `cols` needs; C(i, j) stands at `c + i·c_row + j·c_col`. c = fma(alpha, s, beta·c),
 /// where beta = 0 does not read C.
-pub(super) struct Tiles<T> {
+pub(crate) struct Tiles<T> {
     pub tiles: usize,
     pub rows: usize,
     pub cols: usize,
@@ -27,16 +27,19 @@ pub(super) struct Tiles<T> {
     pub c_row: usize,
     pub c_col: usize,
     pub c_step: usize,
-    /// Elements from a tile of C to the one that is asked for while it computes.
+    /// Elements from a tile of C to the one that is asked for while it computes, or [`NEAR`].
     pub c_ahead: usize,
     pub next: Next<T>,
     pub alpha: T,
     pub beta: T,
 }
 
+/// For a C that is in the nearest cache already, or too small to ask for.
+pub(super) const NEAR: usize = usize::MAX;
+
 /// What is read after these tiles, and is asked for while they compute: rows of so many lines, `row` elements apart.
 #[derive(Clone, Copy)]
-pub(super) struct Next<T> {
+pub(crate) struct Next<T> {
     pub ptr: *const T,
     pub row: usize,
     pub lines: usize,
@@ -45,7 +48,7 @@ pub(super) struct Next<T> {
 }
 
 impl<T> Next<T> {
-    pub(super) const NOTHING: Next<T> = Next { ptr: std::ptr::null(), row: 0, lines: 1, tiles: 0 };
+    pub(crate) const NOTHING: Next<T> = Next { ptr: std::ptr::null(), row: 0, lines: 1, tiles: 0 };
 
     /// A tile asks for two lines in each turn of its loop, of two halves of its rows.
     #[inline(always)]
@@ -137,15 +140,17 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
-                if t.c_col == 1 {
+                if t.c_col == 1 && t.c_ahead != NEAR {
                     for i in 0..MR {
                         s.prefetch(c0.wrapping_add(i * t.c_row + t.c_ahead).cast());
                     }
                 }
-                // Rows of A have a pointer each, columns one for all.
+                // Three rows of A share a pointer, so that there are registers for them all; columns have one.
+                let stride = t.a_row * size_of::<T>();
+                let pointers = if ROWS { MR.div_ceil(3) } else { 1 };
                 let mut a = [a0; MR];
-                for i in 0..MR {
-                    a[i] = if ROWS { a0.wrapping_add(i * t.a_row) } else { a0 };
+                for i in 1..pointers {
+                    a[i] = a[i - 1].wrapping_add(3 * t.a_row);
                 }
                 let mut b = b0;
                 macro_rules! step {
@@ -164,9 +169,9 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         if $i < MR {
                             for j in 0..NV {
                                 acc[$i % MR][j] = if ROWS {
-                                    V::fma_splat::<$q>(s, a[$i % MR], $row[j], acc[$i % MR][j])
+                                    V::fma_splat::<$q, { $i % 3 }>(s, a[$i / 3 % MR], stride, $row[j], acc[$i % MR][j])
                                 } else {
-                                    V::fma_splat::<$i>(s, a[0], $row[j], acc[$i % MR][j])
+                                    V::fma_splat::<$i, 0>(s, a[0], 0, $row[j], acc[$i % MR][j])
                                 };
                             }
                         }
@@ -187,8 +192,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     step!(2);
                     step!(3);
                     if ROWS {
-                        for a in &mut a {
-                            *a = a.wrapping_add(UNROLL);
+                        for i in 0..pointers {
+                            a[i] = a[i].wrapping_add(UNROLL);
                         }
                     }
                     left -= UNROLL;
@@ -196,8 +201,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 for _ in 0..left {
                     step!(0);
                     if ROWS {
-                        for a in &mut a {
-                            *a = a.wrapping_add(1);
+                        for i in 0..pointers {
+                            a[i] = a[i].wrapping_add(1);
                         }
                     }
                 }

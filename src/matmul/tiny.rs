@@ -1,12 +1,11 @@
 //! Products so small that finding their path would take longer than they do: one look at the arguments, then the tiles.
 
 use super::Transpose;
-use super::block::runs;
-use super::blocking::narrow_rows;
+use super::block::{most_rows, runs};
 use super::driver::panel_width;
 use super::pack::{Operand, SLACK, Strip};
 use super::real::Real;
-use super::tile::{Next, Tiles, is_narrow};
+use super::tile::{NEAR, Next, Tiles, is_narrow};
 use crate::context::Context;
 use crate::fpenv::FpEnv;
 use crate::simd::{Kernel, LANES, Simd};
@@ -56,9 +55,7 @@ pub(super) fn multiply<T: Operand<Real = T> + Real>(
         cols <= ld && ld <= isize::MAX as usize / (MOST * 16) && (rows - 1) * ld + cols <= len
     };
     let (b_rows, b_cols) = if trans_b == Transpose::No { (k, n) } else { (n, k) };
-    // Few rows or columns are dealt, or turned: not here.
-    let many = (n > T::LANES / 2 - 1) & (n >= m.min(LANES)) & (trans_b == Transpose::No || m > 4);
-    let here = fits(m) & fits(n) & fits(k) & many;
+    let here = fits(m) & fits(n) & fits(k) & suits::<T>(trans_b, m, n);
     if !here
         || !holds(a.len(), a_rows, a_cols, lda)
         || !holds(b.len(), b_rows, b_cols, ldb)
@@ -66,29 +63,86 @@ pub(super) fn multiply<T: Operand<Real = T> + Real>(
     {
         return false;
     }
+    // SAFETY: here, and the slices hold the matrices (holds).
+    unsafe {
+        run(ctx, trans_a, trans_b, [m, n, k], alpha, a.as_ptr(), lda, b.as_ptr(), ldb, beta, c.as_mut_ptr(), ldc)
+    };
+    true
+}
+
+/// Whether a product of these dimensions, each 1 to [`MOST`], is one for this path.
+#[inline]
+fn suits<T: Real>(trans_b: Transpose, m: usize, n: usize) -> bool {
+    // Few rows or columns are dealt, or turned: not here.
+    (n > T::LANES / 2 - 1) & (n >= m.min(LANES)) & (trans_b == Transpose::No || m > 4)
+}
+
+/// [`multiply`] of matrices that were looked at elsewhere.
+///
+/// # Safety
+/// Dimensions are 1 to [`MOST`]; all matrices are valid with their leading dimensions, C apart from A and B.
+#[cfg(feature = "capi")]
+#[inline]
+#[allow(clippy::too_many_arguments)]
+pub(crate) unsafe fn multiply_unchecked<T: Operand<Real = T> + Real>(
+    ctx: &Context,
+    trans_a: Transpose,
+    trans_b: Transpose,
+    [m, n, k]: [usize; 3],
+    alpha: T,
+    a: *const T,
+    lda: usize,
+    b: *const T,
+    ldb: usize,
+    beta: T,
+    c: *mut T,
+    ldc: usize,
+) -> bool {
+    let here = suits::<T>(trans_b, m, n);
+    if here {
+        // SAFETY: the contract.
+        unsafe { run(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) };
+    }
+    here
+}
+
+/// # Safety
+/// As [`multiply_unchecked`], and the product [`suits`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn run<T: Operand<Real = T> + Real>(
+    ctx: &Context,
+    trans_a: Transpose,
+    trans_b: Transpose,
+    [m, n, k]: [usize; 3],
+    alpha: T,
+    a: *const T,
+    lda: usize,
+    b: *const T,
+    ldb: usize,
+    beta: T,
+    c: *mut T,
+    ldc: usize,
+) {
     let (a_row, a_col) = if trans_a == Transpose::No { (lda, 1) } else { (1, lda) };
     let tiny = Tiny {
         m,
         n,
         k,
-        a: a.as_ptr(),
+        a,
         a_row,
         a_col,
-        b: b.as_ptr(),
+        b,
         b_row: if trans_b == Transpose::No { ldb } else { 1 },
         b_col: if trans_b == Transpose::No { 1 } else { ldb },
-        c: c.as_mut_ptr(),
+        c,
         c_row: ldc,
         alpha,
         beta,
     };
     let _fp = FpEnv::enter(ctx.flush_subnormals());
     ctx.dispatch(&tiny);
-    true
 }
-
-/// Elements of a panel of B whose columns do not fill vectors.
-const PANEL: usize = 2 * LANES * MOST + SLACK;
 
 impl<T: Operand<Real = T> + Real> Kernel for &Tiny<T> {
     type Out = ();
@@ -96,54 +150,97 @@ impl<T: Operand<Real = T> + Real> Kernel for &Tiny<T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let nr = const { panel_width::<T>(S::ISA) };
-        let mut panel = MaybeUninit::<[T; PANEL]>::uninit();
         let mut j = 0;
         while j < self.n {
             let width = nr.min(self.n - j);
-            let narrow = is_narrow::<T, S>(width);
-            let (mut b, mut b_row) = (self.b.wrapping_add(j * self.b_col), self.b_row);
-            let whole = width % (if narrow { T::HALF } else { T::LANES }) == 0;
-            if self.b_col != 1 || !whole {
-                let panel = panel.as_mut_ptr().cast::<T>();
-                let strip = Strip { src: b, across: self.b_col, along: b_row, width, k: self.k };
-                // SAFETY: the strip lies in B (multiply); the panel has room for k rows of nr, and its lanes past the
-                // width, which the tile reads, hold zeros or what packing left.
-                unsafe {
-                    if !whole {
-                        panel.write_bytes(0, self.k * nr);
-                    }
-                    strip.pack(s, panel, nr);
-                }
-                (b, b_row) = (panel.cast_const(), nr);
-            }
-            for (rows, tiles, height) in runs::<S>(0..self.m, narrow && const { narrow_rows(S::ISA) } > 0) {
-                if tiles == 0 {
-                    continue;
-                }
-                // All of A, B and C was checked in `multiply`, and C is this thread's.
-                s.outline(&Tiles {
-                    tiles,
-                    rows: height,
-                    cols: width,
-                    k: self.k,
-                    a: self.a.wrapping_add(rows.start * self.a_row),
-                    a_row: self.a_row,
-                    a_col: self.a_col,
-                    a_step: height * self.a_row,
-                    b,
-                    b_row,
-                    b_step: 0,
-                    c: self.c.wrapping_add(rows.start * self.c_row + j),
-                    c_row: self.c_row,
-                    c_col: 1,
-                    c_step: height * self.c_row,
-                    c_ahead: 0,
-                    next: Next::NOTHING,
-                    alpha: self.alpha,
-                    beta: self.beta,
-                });
+            if self.b_col == 1 && is_whole::<T, S>(width) {
+                self.columns(s, j, width, self.b.wrapping_add(j), self.b_row);
+            } else {
+                s.outline(&Packed { tiny: self, j, width });
             }
             j += width;
         }
+    }
+}
+
+/// Whether so many columns fill the vectors of their tile.
+#[inline(always)]
+fn is_whole<T: Real, S: Simd>(width: usize) -> bool {
+    width.is_multiple_of(if is_narrow::<T, S>(width) { T::HALF } else { T::LANES })
+}
+
+impl<T: Real> Tiny<T> {
+    /// Columns j to j + width of C, from rows of B that begin at `b`, `b_row` elements apart, and fill vectors.
+    #[inline(always)]
+    fn columns<S: Simd>(&self, s: S, j: usize, width: usize, b: *const T, b_row: usize) {
+        let most = most_rows::<S>(is_narrow::<T, S>(width));
+        // All of A, B and C was checked by whoever called `run`, and C is this thread's.
+        let mut tiles = Tiles {
+            tiles: 1,
+            rows: self.m,
+            cols: width,
+            k: self.k,
+            a: self.a,
+            a_row: self.a_row,
+            a_col: self.a_col,
+            a_step: 0,
+            b,
+            b_row,
+            b_step: 0,
+            c: self.c.wrapping_add(j),
+            c_row: self.c_row,
+            c_col: 1,
+            c_step: 0,
+            c_ahead: NEAR,
+            next: Next::NOTHING,
+            alpha: self.alpha,
+            beta: self.beta,
+        };
+        if self.m <= most {
+            return s.outline(&tiles);
+        }
+        for (rows, count, height) in runs(0..self.m, most) {
+            if count > 0 {
+                (tiles.tiles, tiles.rows) = (count, height);
+                tiles.a = self.a.wrapping_add(rows.start * self.a_row);
+                tiles.a_step = height * self.a_row;
+                tiles.c = self.c.wrapping_add(rows.start * self.c_row + j);
+                tiles.c_step = height * self.c_row;
+                s.outline(&tiles);
+            }
+        }
+    }
+}
+
+/// Columns of a B that is packed first: its rows are not contiguous, or its columns do not fill vectors. A function of its
+/// own, for the room of the panel is felt by who does not need it.
+struct Packed<'a, T> {
+    tiny: &'a Tiny<T>,
+    j: usize,
+    width: usize,
+}
+
+/// Elements of a panel of B.
+const PANEL: usize = 2 * LANES * MOST + SLACK;
+
+impl<T: Operand<Real = T> + Real> Kernel for &Packed<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (t, nr) = (self.tiny, const { panel_width::<T>(S::ISA) });
+        let mut panel = MaybeUninit::<[T; PANEL]>::uninit();
+        let panel = panel.as_mut_ptr().cast::<T>();
+        let src = t.b.wrapping_add(self.j * t.b_col);
+        let strip = Strip { src, across: t.b_col, along: t.b_row, width: self.width, k: t.k };
+        // SAFETY: the strip lies in B; the panel has room for k rows of nr, and its lanes past the width, which the tile
+        // reads, hold zeros or what packing left.
+        unsafe {
+            if !is_whole::<T, S>(self.width) {
+                panel.write_bytes(0, t.k * nr);
+            }
+            strip.pack(s, panel, nr);
+        }
+        t.columns(s, self.j, self.width, panel, nr);
     }
 }

@@ -1,7 +1,10 @@
 //! Adagrad.
 
+use super::adam::{Roots, SecondMoment};
 use super::lists::{TensorList, TensorListMut};
-use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
+use super::pass::Rule;
+use super::step::{ClipOptions, StepReport, step};
+use super::tensors::{Grads, Tensors};
 use crate::context::Context;
 use crate::error::Result;
 use crate::simd::Simd;
@@ -19,11 +22,20 @@ pub struct AdagradOptions {
     pub weight_decay: f64,
     /// t, which is 1 at the first update.
     pub step: u64,
+    /// Whether `sum` holds s or √s.
+    pub second_moment: SecondMoment,
 }
 
 impl Default for AdagradOptions {
     fn default() -> Self {
-        AdagradOptions { lr: 0.01, lr_decay: 0.0, eps: 1e-10, weight_decay: 0.0, step: 1 }
+        AdagradOptions {
+            lr: 0.01,
+            lr_decay: 0.0,
+            eps: 1e-10,
+            weight_decay: 0.0,
+            step: 1,
+            second_moment: SecondMoment::Square,
+        }
     }
 }
 
@@ -34,9 +46,9 @@ impl Default for AdagradOptions {
 /// Whitepaper §17; Duchi et al. 2011.
 ///
 /// `params`, `grads` and `sum` hold tensors of the same sizes, of any shape; `sum` is s, zeros or a positive number at
-/// the start. Gradients are not written.
+/// the start; with [`SecondMoment::Root`] it holds √s. Gradients are not written.
 ///
-/// Accuracy: f32 arithmetic on gradients scaled in f64 and rounded once; the same bits for any number of threads.
+/// Accuracy: f32 arithmetic on gradients scaled within 0.5001 ULP; the same bits for any number of threads.
 ///
 /// # Errors
 /// `InvalidArgument` for an option out of its range; `InvalidSize` where the lists differ; `OutOfMemory`. Nothing is
@@ -49,7 +61,7 @@ pub fn clip_adagrad_f32(
     grads: &[&[f32]],
     sum: &mut [&mut [f32]],
 ) -> Result<StepReport> {
-    clip_adagrad(ctx, clip, adagrad, params.into(), grads.into(), sum.into(), true)
+    clip_adagrad(ctx, clip, adagrad, params.into(), TensorList::from(grads).into(), sum.into(), true)
 }
 
 pub(crate) fn clip_adagrad(
@@ -57,7 +69,7 @@ pub(crate) fn clip_adagrad(
     clip: &ClipOptions,
     o: &AdagradOptions,
     params: TensorListMut<'_>,
-    grads: TensorList<'_>,
+    grads: Grads<'_>,
     sum: TensorListMut<'_>,
     report: bool,
 ) -> Result<StepReport> {
@@ -70,7 +82,11 @@ pub(crate) fn clip_adagrad(
         eps: o.eps as f32,
         penalty: o.weight_decay as f32,
     };
-    step(function, ctx, clip, rule, Tensors { params, grads, states: [("sum", sum)] }, report)
+    let tensors = Tensors { params, grads, states: &[("sum", sum)], copies: None, dice: None };
+    match o.second_moment {
+        SecondMoment::Square => step(function, ctx, clip, rule, tensors, report),
+        SecondMoment::Root => step(function, ctx, clip, WithRoot(rule), tensors, report),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -80,14 +96,36 @@ struct Adagrad {
     penalty: f32,
 }
 
+impl Adagrad {
+    /// w − rate·g / (root + ε)
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, w: S::F, g: S::F, root: S::F) -> S::F {
+        let denominator = s.add(root, s.splat(self.eps));
+        let ratio = s.select(s.eq(denominator, s.zero()), s.zero(), s.div(g, denominator));
+        s.fnma(s.splat(self.rate), ratio, w)
+    }
+}
+
 impl Rule<1> for Adagrad {
-    const NS: f64 = 1.0;
+    const NS: f64 = 0.6;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [sum]: [S::F; 1]) -> (S::F, [S::F; 1]) {
         let g = s.fma(s.splat(self.penalty), w, g);
         let sum = s.fma(g, g, sum);
-        let denominator = s.add(s.sqrt(sum), s.splat(self.eps));
-        let ratio = s.select(s.eq(denominator, s.zero()), s.zero(), s.div(g, denominator));
-        (s.fnma(s.splat(self.rate), ratio, w), [sum])
+        (self.apply(s, w, g, s.sqrt(sum)), [sum])
+    }
+}
+
+#[derive(Clone, Copy)]
+struct WithRoot(Adagrad);
+
+impl Rule<1> for WithRoot {
+    const NS: f64 = 0.8;
+    #[inline(always)]
+    fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [root]: [S::F; 1]) -> (S::F, [S::F; 1]) {
+        let g = s.fma(s.splat(self.0.penalty), w, g);
+        let (low, high) = Roots::sum().squares(s, root, g);
+        let root = s.narrow(s.sqrt_d(low), s.sqrt_d(high));
+        (self.0.apply(s, w, g, root), [root])
     }
 }

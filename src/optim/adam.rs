@@ -1,24 +1,28 @@
 //! Adam and AdamW.
 
 use super::lists::{TensorList, TensorListMut};
-use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
+use super::pass::Rule;
+use super::step::{ClipOptions, StepReport, step};
+use super::tensors::{Copies, Grads, Tensors};
 use crate::context::Context;
+use crate::element::{bf16, f16};
 use crate::error::Result;
 use crate::simd::Simd;
+use crate::stochastic::Dice;
 
-/// What the second state of Adam holds.
+/// What the state of squared gradients holds, in Adam, RMSprop and Adagrad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(i32)]
 pub enum SecondMoment {
-    /// v, the mean of squares, as PyTorch keeps it. It leaves f32 for gradients over 1e19 or under 1e-19.
+    /// v, the mean or sum of squares, as PyTorch keeps it. It is right for gradients from 1e-16 to 1e19: beyond, its square
+    /// leaves f32, and a parameter freezes for good or moves without bounds.
     #[default]
     Square = 0,
-    /// √v, updated as a hypotenuse: right for gradients from 1e-38 to 1e38, where v itself would become infinite and
-    /// freeze its parameter for good, or zero.
+    /// √v, updated as a hypotenuse: right for gradients from 1e-38 to 1e38.
     Root = 1,
 }
 
-/// Options of [`clip_adam_f32`]. The default is PyTorch's Adam at its first step.
+/// Options of [`clip_adam_f32`], [`clip_adam_bf16`] and [`clip_adam_f16`]. The default is PyTorch's Adam at its first step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamOptions {
     /// Learning rate, at least 0.
@@ -36,6 +40,9 @@ pub struct AdamOptions {
     /// t, which is 1 at the first update.
     pub step: u64,
     pub second_moment: SecondMoment,
+    /// Rounds the copies in half the width by chance, from this seed and `step`. None, the default, rounds them to nearest
+    /// even.
+    pub stochastic_seed: Option<u64>,
 }
 
 impl Default for AdamOptions {
@@ -49,6 +56,7 @@ impl Default for AdamOptions {
             decoupled: false,
             step: 1,
             second_moment: SecondMoment::Square,
+            stochastic_seed: None,
         }
     }
 }
@@ -64,7 +72,7 @@ impl Default for AdamOptions {
 /// `params`, `grads`, `m` and `v` hold tensors of the same sizes, of any shape; `m` and `v` are zeros at the start. With
 /// [`SecondMoment::Root`], `v` holds √v. Gradients are not written.
 ///
-/// Accuracy: f32 arithmetic on gradients scaled in f64 and rounded once; the root is taken in f64. Moments decay by
+/// Accuracy: f32 arithmetic on gradients scaled within 0.5001 ULP; the hypotenuse is taken in f64. Moments decay by
 /// 1 − β, not by β, which f32 could not hold as well: their mean of constant gradients is exact. Same bits for any
 /// number of threads.
 ///
@@ -80,21 +88,66 @@ pub fn clip_adam_f32(
     m: &mut [&mut [f32]],
     v: &mut [&mut [f32]],
 ) -> Result<StepReport> {
-    clip_adam(ctx, clip, adam, params.into(), grads.into(), m.into(), v.into(), true)
+    let grads = TensorList::from(grads).into();
+    clip_adam("clip_adam_f32", ctx, clip, adam, params.into(), grads, m.into(), v.into(), None, true)
+}
+
+/// [`clip_adam_f32`] on gradients in bf16.
+///
+/// `params` are the f32 parameters that training keeps; `params_bf16`, if given, receives the new ones rounded, in the same
+/// pass: to nearest even, or by chance (`stochastic_seed`). Moments are f32. All else is as in [`clip_adam_f32`].
+///
+/// # Errors
+/// Those of [`clip_adam_f32`].
+#[allow(clippy::too_many_arguments)]
+pub fn clip_adam_bf16(
+    ctx: &Context,
+    clip: &ClipOptions,
+    adam: &AdamOptions,
+    params: &mut [&mut [f32]],
+    grads: &[&[bf16]],
+    m: &mut [&mut [f32]],
+    v: &mut [&mut [f32]],
+    params_bf16: Option<&mut [&mut [bf16]]>,
+) -> Result<StepReport> {
+    let copies = params_bf16.map(|list| TensorListMut::from(list).into());
+    let grads = TensorList::from(grads).into();
+    clip_adam("clip_adam_bf16", ctx, clip, adam, params.into(), grads, m.into(), v.into(), copies, true)
+}
+
+/// [`clip_adam_bf16`] in f16.
+///
+/// # Errors
+/// Those of [`clip_adam_f32`].
+#[allow(clippy::too_many_arguments)]
+pub fn clip_adam_f16(
+    ctx: &Context,
+    clip: &ClipOptions,
+    adam: &AdamOptions,
+    params: &mut [&mut [f32]],
+    grads: &[&[f16]],
+    m: &mut [&mut [f32]],
+    v: &mut [&mut [f32]],
+    params_f16: Option<&mut [&mut [f16]]>,
+) -> Result<StepReport> {
+    let copies = params_f16.map(|list| TensorListMut::from(list).into());
+    let grads = TensorList::from(grads).into();
+    clip_adam("clip_adam_f16", ctx, clip, adam, params.into(), grads, m.into(), v.into(), copies, true)
 }
 
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn clip_adam(
+    function: &'static str,
     ctx: &Context,
     clip: &ClipOptions,
     adam: &AdamOptions,
     params: TensorListMut<'_>,
-    grads: TensorList<'_>,
+    grads: Grads<'_>,
     m: TensorListMut<'_>,
     v: TensorListMut<'_>,
+    copies: Option<Copies<'_>>,
     report: bool,
 ) -> Result<StepReport> {
-    let function = "clip_adam_f32";
     super::check_not_negative(function, &[("lr", adam.lr), ("eps", adam.eps), ("weight_decay", adam.weight_decay)])?;
     super::check_decay(function, &[("beta1", adam.beta1), ("beta2", adam.beta2)])?;
     super::check_step(function, adam.step)?;
@@ -108,14 +161,15 @@ pub(crate) fn clip_adam(
         penalty: if adam.decoupled { 0.0 } else { adam.weight_decay as f32 },
         shrink: if adam.decoupled { (adam.lr * adam.weight_decay) as f32 } else { 0.0 },
     };
-    let tensors = Tensors { params, grads, states: [("m", m), ("v", v)] };
+    let dice = adam.stochastic_seed.map(|seed| Dice { seed, stream: adam.step });
+    let tensors = Tensors { params, grads, states: &[("m", m), ("v", v)], copies, dice };
     match adam.second_moment {
         SecondMoment::Square => {
             let rule = Square { moments, take2: (1.0 - adam.beta2) as f32 };
             step(function, ctx, clip, rule, tensors, report)
         }
         SecondMoment::Root => {
-            let rule = Root { moments, keep2: adam.beta2, take2: 1.0 - adam.beta2 };
+            let rule = Root { moments, roots: Roots::mean(adam.beta2) };
             step(function, ctx, clip, rule, tensors, report)
         }
     }
@@ -183,8 +237,7 @@ pub(super) fn decayed_square<S: Simd>(s: S, v: S::F, g: S::F, take: f32) -> S::F
 #[derive(Clone, Copy)]
 struct Root {
     moments: Moments,
-    keep2: f64,
-    take2: f64,
+    roots: Roots,
 }
 
 impl Rule<2> for Root {
@@ -192,12 +245,37 @@ impl Rule<2> for Root {
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [m, r]: [S::F; 2]) -> (S::F, [S::F; 2]) {
         let (g, m) = self.moments.first(s, w, g, m);
-        let (keep, take) = (s.splat_d(self.keep2), s.splat_d(self.take2));
-        // Squares of f32 fit f64 exactly.
+        let (low, high) = self.roots.squares(s, r, g);
+        let r = s.narrow(s.sqrt_d(low), s.sqrt_d(high));
+        (self.moments.apply(s, w, m, r), [m, r])
+    }
+}
+
+/// How a root of squares goes on: r² := keep·r² + take·g².
+#[derive(Clone, Copy)]
+pub(super) struct Roots {
+    keep: f64,
+    take: f64,
+}
+
+impl Roots {
+    /// Of a mean that keeps `beta` of what it was.
+    pub(super) fn mean(beta: f64) -> Roots {
+        Roots { keep: beta, take: 1.0 - beta }
+    }
+
+    /// Of a sum.
+    pub(super) fn sum() -> Roots {
+        Roots { keep: 1.0, take: 1.0 }
+    }
+
+    /// The new r², whose terms fit f64 exactly.
+    #[inline(always)]
+    pub(super) fn squares<S: Simd>(self, s: S, r: S::F, g: S::F) -> (S::D, S::D) {
+        let (keep, take) = (s.splat_d(self.keep), s.splat_d(self.take));
         let ((r_low, r_high), (g_low, g_high)) = (s.widen(r), s.widen(g));
         let low = s.fma_d(keep, s.mul_d(r_low, r_low), s.mul_d(take, s.mul_d(g_low, g_low)));
         let high = s.fma_d(keep, s.mul_d(r_high, r_high), s.mul_d(take, s.mul_d(g_high, g_high)));
-        let r = s.narrow(s.sqrt_d(low), s.sqrt_d(high));
-        (self.moments.apply(s, w, m, r), [m, r])
+        (low, high)
     }
 }

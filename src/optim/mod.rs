@@ -25,30 +25,39 @@
 
 mod adagrad;
 mod adam;
+mod coef;
+mod lanes;
 mod lion;
 pub(crate) mod lists;
 mod loss_scale;
 mod norm;
+mod pass;
+mod plan;
 mod rmsprop;
 mod schedule;
 mod sgd;
 mod step;
+mod tensors;
 
 #[cfg(feature = "capi")]
 pub(crate) use {
+    adagrad::clip_adagrad,
     adam::clip_adam,
+    lion::clip_lion,
     norm::{clip_by_norm, grad_norm},
+    rmsprop::clip_rmsprop,
     sgd::clip_sgd,
+    tensors::{Copies, Grads},
 };
 
 pub use adagrad::{AdagradOptions, clip_adagrad_f32};
-pub use adam::{AdamOptions, SecondMoment, clip_adam_f32};
+pub use adam::{AdamOptions, SecondMoment, clip_adam_bf16, clip_adam_f16, clip_adam_f32};
 pub use lion::{LionOptions, clip_lion_f32};
 pub use loss_scale::{LossScaler, loss_scaler_update};
 pub use norm::{clip_by_norm_f32, clip_by_value_f32, grad_norm_f32, unscale_f32};
 pub use rmsprop::{RmspropOptions, clip_rmsprop_f32};
 pub use schedule::{Schedule, ScheduleKind, schedule_lr};
-pub use sgd::{SgdOptions, clip_sgd_f32};
+pub use sgd::{SgdOptions, clip_sgd_bf16, clip_sgd_f16, clip_sgd_f32};
 pub use step::{ClipMode, ClipOptions, Nonfinite, StepReport};
 
 use crate::error::{Error, Result};

@@ -1,7 +1,11 @@
 //! Norms over lists of gradients, clipping and unscaling in place.
 
-use super::lists::{Plan, TensorList, TensorListMut, chunk_count, join};
+use super::coef::Coef;
+use super::lanes::{Lanes, Squares, fold};
+use super::lists::{TensorList, TensorListMut};
+use super::plan::{Piece, Plan, chunk_count, join};
 use crate::context::Context;
+use crate::element::Storage;
 use crate::elementwise::{Map1, map1};
 use crate::error::{Result, check_len};
 use crate::parallel::Shared;
@@ -20,8 +24,9 @@ const SCALE_NS: f64 = 0.3;
 /// `grads.len()`. Whitepaper §20.
 ///
 /// Accuracy: squares are exact and sums are f64, so finite gradients of any size have a finite norm, non-zero unless
-/// all are zero, with a relative error under 1e-12 up to 10¹¹ elements. A NaN or infinite element makes its norms NaN
-/// or infinite. The order of the sum is fixed by the sizes: the same bits for any number of threads.
+/// all are zero, with a relative error under 1e-12 for any number of elements. A NaN or infinite element makes its norms
+/// NaN or infinite. The order of the sum over all is that of the elements alone: the same bits for any number of threads,
+/// and however the same elements are split into tensors.
 ///
 /// # Errors
 /// `InvalidSize` if `tensor_norms` has another length than `grads`; `OutOfMemory`.
@@ -45,28 +50,66 @@ pub(crate) fn grad_norm(ctx: &Context, grads: TensorList<'_>, tensor_norms: Opti
         check_len(function, "tensor_norms", norms, grads.count())?;
     }
     let chunks = chunk_count(grads);
+    let parts = if tensor_norms.is_some() { chunks + grads.count() } else { 0 };
     let mut words = Scratch::take::<usize>(function, Plan::words(chunks))?;
-    let mut sums = Scratch::take::<f64>(function, chunks)?;
+    let mut numbers = Scratch::take::<f64>(function, chunks + parts)?;
     let plan = Plan::new(grads, words.slice(Plan::words(chunks)));
-    let sums = sums.slice(chunks);
-    sum_squares(ctx, &plan, grads, sums);
-    let total = match tensor_norms {
-        Some(norms) => join::<1>(grads, sums, 0, |t, sum| norms[t] = sum.sqrt()),
-        None => join::<1>(grads, sums, 0, |_, _| ()),
-    };
-    Ok(total.sqrt())
+    let (sums, parts) = numbers.slice(chunks + parts).split_at_mut(chunks);
+    match tensor_norms {
+        None => sum_squares(ctx, &plan, grads, sums, None),
+        Some(norms) => {
+            sum_squares(ctx, &plan, grads, sums, Some(parts));
+            join_tensors(grads, parts, |t, sum| norms[t] = sum.sqrt());
+        }
+    }
+    Ok(join(sums.iter().copied()).sqrt())
 }
 
-/// Σx² of every chunk.
-pub(super) fn sum_squares(ctx: &Context, plan: &Plan<'_>, list: TensorList<'_>, sums: &mut [f64]) {
-    plan.parts(ctx, NORM_NS, list, sums, |c| [ctx.dispatch(SumSquares { x: &list.tensor(c.tensor)[c.range] })]);
+/// Σx² of every chunk, and, if `parts` is given, of every tensor's part of every chunk, for [`join_tensors`].
+pub(super) fn sum_squares<T: Storage>(
+    ctx: &Context,
+    plan: &Plan<'_>,
+    list: TensorList<'_, T>,
+    sums: &mut [f64],
+    parts: Option<&mut [f64]>,
+) {
+    let apart = parts.is_some();
+    let parts = parts.map(|parts| {
+        parts.fill(0.0);
+        Shared::new(parts)
+    });
+    plan.parts(ctx, NORM_NS, false, sums, |chunk| {
+        let mut lanes = Lanes::new();
+        for p in plan.pieces(list, chunk) {
+            let x = &list.tensor(p.tensor)[p.range];
+            let own = ctx.dispatch(SumSquares { x, lanes: &mut lanes, at: p.at, apart });
+            if let Some(parts) = &parts {
+                let place = chunk + p.tensor;
+                // SAFETY: of two pieces the later one has the higher chunk or tensor, and neither is lower, so that every
+                // piece has a number of its own.
+                unsafe { parts.piece(place..place + 1)[0] = own };
+            }
+        }
+        [fold(&lanes)]
+    });
+}
+
+/// Hands `each` the number and the sum of every tensor, from the `parts` of [`sum_squares`].
+pub(super) fn join_tensors<T: Storage>(list: TensorList<'_, T>, parts: &[f64], mut each: impl FnMut(usize, f64)) {
+    let mut start = 0;
+    for tensor in 0..list.count() {
+        let end = start + list.size(tensor);
+        let chunks = start / reduce::CHUNK..end.div_ceil(reduce::CHUNK).max(start / reduce::CHUNK);
+        each(tensor, if start == end { 0.0 } else { join(chunks.map(|chunk| parts[chunk + tensor])) });
+        start = end;
+    }
 }
 
 /// Scales a whole list of gradients down to a norm of at most `max_norm`, in place.
 ///
 /// g := g · min(1, c / ‖g‖₂), with the norm over all tensors: whitepaper §11.1. Returns ‖g‖₂ before clipping.
 ///
-/// Accuracy: the coefficient is an f64 with nothing added to the norm, so the norm after is `max_norm` to within the
+/// Accuracy: the coefficient has 48 bits and nothing is added to the norm, so the norm after is `max_norm` to within the
 /// rounding of each element. Gradients under the limit keep their bits. Where the norm is NaN or infinite, clipping
 /// is undefined: the gradients are left as they are, and the returned norm tells. Same bits for any number of threads.
 ///
@@ -79,19 +122,22 @@ pub fn clip_by_norm_f32(ctx: &Context, max_norm: f32, grads: &mut [&mut [f32]]) 
 pub(crate) fn clip_by_norm(ctx: &Context, max_norm: f32, grads: TensorListMut<'_>) -> Result<f64> {
     let function = "clip_by_norm_f32";
     super::check_positive(function, "max_norm", max_norm)?;
-    let chunks = chunk_count(grads.as_list());
+    let list = grads.as_list();
+    let chunks = chunk_count(list);
     let mut words = Scratch::take::<usize>(function, Plan::words(chunks))?;
     let mut sums = Scratch::take::<f64>(function, chunks)?;
-    let plan = Plan::new(grads.as_list(), words.slice(Plan::words(chunks)));
+    let plan = Plan::new(list, words.slice(Plan::words(chunks)));
     let sums = sums.slice(chunks);
-    sum_squares(ctx, &plan, grads.as_list(), sums);
-    let norm = join::<1>(grads.as_list(), sums, 0, |_, _| ()).sqrt();
+    sum_squares(ctx, &plan, list, sums, None);
+    let norm = join(sums.iter().copied()).sqrt();
     if norm.is_finite() && norm > max_norm as f64 {
-        let coef = max_norm as f64 / norm;
-        plan.for_each(ctx, SCALE_NS, grads.as_list(), |c| {
-            // SAFETY: chunks are disjoint.
-            let x = unsafe { grads.piece(c.tensor, c.range) };
-            ctx.dispatch(Scale { coef, x });
+        let coef = Coef::new(max_norm as f64 / norm);
+        plan.for_each(ctx, SCALE_NS, true, |chunk| {
+            for p in plan.pieces(list, chunk) {
+                // SAFETY: pieces are disjoint.
+                let x = unsafe { grads.piece(p.tensor, p.range) };
+                ctx.dispatch(Scale { coef, x });
+            }
         });
     }
     Ok(norm)
@@ -137,15 +183,15 @@ pub(super) fn clamp<S: Simd>(s: S, x: S::F, limit: f32) -> S::F {
 /// gᵢ := gᵢ / loss_scale, with `g` of any length: whitepaper §19. Returns how many quotients are NaN or infinite: if
 /// any, the step should be skipped and the scale lowered (`loss_scaler_update`).
 ///
-/// Accuracy: exact for a power of two unless the quotient is subnormal, else rounded once from a product with the
-/// f64 reciprocal.
+/// Accuracy: exact for a power of two unless the quotient is subnormal, else within 0.5001 ULP, by a product with the
+/// reciprocal to 48 bits.
 ///
 /// # Errors
 /// `InvalidArgument` unless `loss_scale` is finite and positive; `OutOfMemory`.
 pub fn unscale_f32(ctx: &Context, loss_scale: f32, g: &mut [f32]) -> Result<u64> {
     let function = "unscale_f32";
     super::check_scale(function, loss_scale)?;
-    let coef = 1.0 / loss_scale as f64;
+    let coef = Coef::new(1.0 / loss_scale as f64);
     let n = g.len();
     let g = Shared::new(g);
     let mut nonfinite = 0;
@@ -158,78 +204,57 @@ pub fn unscale_f32(ctx: &Context, loss_scale: f32, g: &mut [f32]) -> Result<u64>
     Ok(nonfinite)
 }
 
-/// Σx², element i in lane i mod 16.
-pub(super) struct SumSquares<'a> {
-    pub x: &'a [f32],
+/// Σx² onto the lanes of a chunk; also its own, if `apart`.
+pub(super) struct SumSquares<'a, T> {
+    pub x: &'a [T],
+    pub lanes: &'a mut Lanes<LANES>,
+    /// Where x starts in the chunk.
+    pub at: usize,
+    pub apart: bool,
 }
 
-impl Kernel for SumSquares<'_> {
+impl<T: Storage> Kernel for SumSquares<'_, T> {
     type Out = f64;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
-        let n = self.x.len();
-        let x = self.x.as_ptr();
-        let mut sum = Squares::new(s);
+        let (x, n) = (self.x.as_ptr(), self.x.len());
+        let whole = n / LANES * LANES;
+        let (mut all, mut own) = (Squares::load(s, self.lanes, self.at), Squares::new(s));
         let mut i = 0;
-        // SAFETY: i + 16 <= n, the length of x.
+        // SAFETY: vectors end at n, the length of x.
         unsafe {
-            while i + LANES <= n {
-                sum.add(s, s.load(x.add(i)));
+            if self.apart {
+                while i < whole {
+                    let v = T::load(s, x.add(i));
+                    all.add(s, v);
+                    own.add(s, v);
+                    i += LANES;
+                }
+            }
+            while i < whole {
+                all.add(s, T::load(s, x.add(i)));
                 i += LANES;
             }
             if i < n {
-                sum.add(s, s.load_first(x.add(i), n - i));
+                let v = T::load_first(s, x.add(i), n - i);
+                all.add(s, v);
+                own.add(s, v);
             }
         }
-        sum.total(s)
+        all.store(s, self.lanes, self.at);
+        own.total(s)
     }
-}
-
-/// Sixteen sums of squares in f64.
-#[derive(Clone, Copy)]
-pub(super) struct Squares<S: Simd> {
-    low: S::D,
-    high: S::D,
-}
-
-impl<S: Simd> Squares<S> {
-    #[inline(always)]
-    pub fn new(s: S) -> Self {
-        Squares { low: s.splat_d(0.0), high: s.splat_d(0.0) }
-    }
-    /// The square of an f32 is exact in f64, so fused or not gives the same bits.
-    #[inline(always)]
-    pub fn add(&mut self, s: S, x: S::F) {
-        let (low, high) = s.widen(x);
-        self.add_d(s, low, high);
-    }
-    #[inline(always)]
-    pub fn add_d(&mut self, s: S, low: S::D, high: S::D) {
-        self.low = s.fma_d(low, low, self.low);
-        self.high = s.fma_d(high, high, self.high);
-    }
-    #[inline(always)]
-    pub fn total(self, s: S) -> f64 {
-        s.sum_dd(self.low, self.high)
-    }
-}
-
-/// x·coef with the product in f64, rounded once to f32.
-#[inline(always)]
-pub(super) fn scaled<S: Simd>(s: S, low: S::D, high: S::D, coef: f64) -> S::F {
-    let coef = s.splat_d(coef);
-    s.narrow(s.mul_d(low, coef), s.mul_d(high, coef))
 }
 
 /// Bit i is set where lane i is NaN or infinite.
 #[inline(always)]
-pub(super) fn nonfinite_bits<S: Simd>(s: S, x: S::F) -> u32 {
+fn nonfinite_bits<S: Simd>(s: S, x: S::F) -> u32 {
     s.bits_m(s.not_m(s.lt(s.abs(x), s.splat(f32::INFINITY))))
 }
 
 /// x := x·coef; how many results are not finite.
 struct Scale<'a> {
-    coef: f64,
+    coef: Coef,
     x: &'a mut [f32],
 }
 
@@ -245,8 +270,7 @@ impl Kernel for Scale<'_> {
             let rest = n - i;
             // SAFETY: rest elements remain from i to n, the length of x.
             unsafe {
-                let (low, high) = s.widen(s.load_up_to(x.add(i), rest));
-                let y = scaled(s, low, high, self.coef);
+                let y = self.coef.of_any(s, s.load_up_to(x.add(i), rest));
                 nonfinite += nonfinite_bits(s, y).count_ones() as u64;
                 s.store_up_to(x.add(i), y, rest);
             }
@@ -257,12 +281,12 @@ impl Kernel for Scale<'_> {
 }
 
 /// How many of x·coef are not finite as f32.
-struct CountNonfinite<'a> {
-    coef: f64,
-    x: &'a [f32],
+struct CountNonfinite<'a, T> {
+    coef: Coef,
+    x: &'a [T],
 }
 
-impl Kernel for CountNonfinite<'_> {
+impl<T: Storage> Kernel for CountNonfinite<'_, T> {
     type Out = f64;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
@@ -271,24 +295,29 @@ impl Kernel for CountNonfinite<'_> {
         let mut i = 0;
         while i < n {
             // SAFETY: n - i elements remain.
-            let (low, high) = s.widen(unsafe { s.load_up_to(self.x.as_ptr().add(i), n - i) });
-            nonfinite += nonfinite_bits(s, scaled(s, low, high, self.coef)).count_ones();
+            let x = unsafe { T::load_up_to(s, self.x.as_ptr().add(i), n - i) };
+            nonfinite += nonfinite_bits(s, self.coef.of_any(s, x)).count_ones();
             i += LANES;
         }
         nonfinite as f64
     }
 }
 
-/// How many elements of the list are not finite after a product with `coef`. Workspace: a number for each chunk.
-pub(super) fn count_nonfinite(
+/// How many elements of the list are not finite after a product with `coef`, and the tensor and index of the first.
+/// Workspace: a number for each chunk.
+pub(super) fn count_nonfinite<T: Storage>(
     ctx: &Context,
     plan: &Plan<'_>,
-    list: TensorList<'_>,
-    coef: f64,
+    list: TensorList<'_, T>,
+    coef: Coef,
     counts: &mut [f64],
-) -> u64 {
-    plan.parts(ctx, NORM_NS, list, counts, |c| {
-        [ctx.dispatch(CountNonfinite { coef, x: &list.tensor(c.tensor)[c.range] })]
+) -> (u64, Option<(usize, usize)>) {
+    let count = |p: &Piece| ctx.dispatch(CountNonfinite { coef, x: &list.tensor(p.tensor)[p.range.clone()] });
+    plan.parts(ctx, NORM_NS, false, counts, |chunk| [plan.pieces(list, chunk).map(|p| count(&p)).sum()]);
+    let first = counts.iter().position(|&count| count > 0.0).and_then(|chunk| {
+        let piece = plan.pieces(list, chunk).find(|p| count(p) > 0.0)?;
+        let alone = |i: &usize| count(&Piece { range: *i..i + 1, ..piece }) > 0.0;
+        Some((piece.tensor, piece.range.clone().find(alone)?))
     });
-    join::<1>(list, counts, 0, |_, _| ()) as u64
+    (counts.iter().sum::<f64>() as u64, first)
 }

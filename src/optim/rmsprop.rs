@@ -1,8 +1,10 @@
 //! RMSprop.
 
-use super::adam::{decayed, decayed_square};
+use super::adam::{Roots, SecondMoment, decayed, decayed_square};
 use super::lists::{TensorList, TensorListMut};
-use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
+use super::pass::Rule;
+use super::step::{ClipOptions, StepReport, step};
+use super::tensors::{Grads, Tensors};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::Simd;
@@ -22,11 +24,21 @@ pub struct RmspropOptions {
     pub momentum: f64,
     /// Whether the mean of squares is taken about the mean gradient.
     pub centered: bool,
+    /// Whether `square_avg` holds s or √s.
+    pub second_moment: SecondMoment,
 }
 
 impl Default for RmspropOptions {
     fn default() -> Self {
-        RmspropOptions { lr: 0.01, alpha: 0.99, eps: 1e-8, weight_decay: 0.0, momentum: 0.0, centered: false }
+        RmspropOptions {
+            lr: 0.01,
+            alpha: 0.99,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            momentum: 0.0,
+            centered: false,
+            second_moment: SecondMoment::Square,
+        }
     }
 }
 
@@ -36,11 +48,11 @@ impl Default for RmspropOptions {
 /// d := √s + ε, or, `centered`, a := α·a + (1 − α)·g and d := √(s − a²) + ε; w := w − lr·g/d, or with a momentum
 /// b := μ·b + g/d and w := w − lr·b. Where d is 0, g/d counts as 0. Whitepaper §17.
 ///
-/// All lists hold tensors of the same sizes, of any shape, states zeros at the start: `square_avg` is s, `momentum` is b,
-/// `grad_avg` is a. The last two are needed only where their option asks for them, else not touched. Gradients are not
+/// All lists hold tensors of the same sizes, of any shape, states zeros at the start: `square_avg` is s, or √s with
+/// [`SecondMoment::Root`]; `momentum` is b, `grad_avg` is a. The last two are needed only where their option asks for them, else not touched. Gradients are not
 /// written.
 ///
-/// Accuracy: f32 arithmetic on gradients scaled in f64 and rounded once; the same bits for any number of threads. A
+/// Accuracy: f32 arithmetic on gradients scaled within 0.5001 ULP; the same bits for any number of threads. A
 /// negative s − a², which only rounding can make, counts as 0.
 ///
 /// # Errors
@@ -58,7 +70,17 @@ pub fn clip_rmsprop_f32(
     grad_avg: Option<&mut [&mut [f32]]>,
 ) -> Result<StepReport> {
     let (momentum, grad_avg) = (momentum.map(Into::into), grad_avg.map(Into::into));
-    clip_rmsprop(ctx, clip, rmsprop, params.into(), grads.into(), square_avg.into(), momentum, grad_avg, true)
+    clip_rmsprop(
+        ctx,
+        clip,
+        rmsprop,
+        params.into(),
+        TensorList::from(grads).into(),
+        square_avg.into(),
+        momentum,
+        grad_avg,
+        true,
+    )
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -67,7 +89,7 @@ pub(crate) fn clip_rmsprop(
     clip: &ClipOptions,
     o: &RmspropOptions,
     params: TensorListMut<'_>,
-    grads: TensorList<'_>,
+    grads: Grads<'_>,
     square_avg: TensorListMut<'_>,
     momentum: Option<TensorListMut<'_>>,
     grad_avg: Option<TensorListMut<'_>>,
@@ -94,21 +116,17 @@ pub(crate) fn clip_rmsprop(
         penalty: o.weight_decay as f32,
         take: (1.0 - o.alpha) as f32,
         keep: o.momentum as f32,
+        roots: (o.second_moment == SecondMoment::Root).then(|| Roots::mean(o.alpha)),
     };
     let square = ("square_avg", square_avg);
+    let tensors = |states| Tensors { params, grads, states, copies: None, dice: None };
     match (momentum, grad_avg) {
-        (None, None) => step(function, ctx, clip, rule, Tensors { params, grads, states: [square] }, report),
-        (Some(b), None) => {
-            let states = [square, ("momentum", b)];
-            step(function, ctx, clip, WithMomentum(rule), Tensors { params, grads, states }, report)
-        }
-        (None, Some(a)) => {
-            let states = [square, ("grad_avg", a)];
-            step(function, ctx, clip, Centered(rule), Tensors { params, grads, states }, report)
-        }
+        (None, None) => step(function, ctx, clip, rule, tensors(&[square]), report),
+        (Some(b), None) => step(function, ctx, clip, WithMomentum(rule), tensors(&[square, ("momentum", b)]), report),
+        (None, Some(a)) => step(function, ctx, clip, Centered(rule), tensors(&[square, ("grad_avg", a)]), report),
         (Some(b), Some(a)) => {
-            let states = [square, ("momentum", b), ("grad_avg", a)];
-            step(function, ctx, clip, CenteredWithMomentum(rule), Tensors { params, grads, states }, report)
+            let states = &[square, ("momentum", b), ("grad_avg", a)];
+            step(function, ctx, clip, CenteredWithMomentum(rule), tensors(states), report)
         }
     }
 }
@@ -120,28 +138,48 @@ struct Rmsprop {
     penalty: f32,
     take: f32,
     keep: f32,
+    /// Where the state is a root.
+    roots: Option<Roots>,
 }
 
 impl Rmsprop {
-    /// The gradient with its penalty, and the new mean of squares.
+    /// The gradient with its penalty, the new state of squares, and its root.
     #[inline(always)]
-    fn square<S: Simd>(self, s: S, w: S::F, g: S::F, square: S::F) -> (S::F, S::F) {
+    fn plain<S: Simd>(self, s: S, w: S::F, g: S::F, square: S::F) -> (S::F, S::F, S::F) {
         let g = s.fma(s.splat(self.penalty), w, g);
-        (g, decayed_square(s, square, g, self.take))
+        if let Some(roots) = self.roots {
+            let (low, high) = roots.squares(s, square, g);
+            let root = s.narrow(s.sqrt_d(low), s.sqrt_d(high));
+            return (g, root, root);
+        }
+        let square = decayed_square(s, square, g, self.take);
+        (g, square, s.sqrt(square))
     }
 
-    /// The new mean gradient, and the variance about it.
+    /// The gradient with its penalty, the new state of squares, the new mean gradient, and the deviation from it. A negative
+    /// variance is 0.
     #[inline(always)]
-    fn center<S: Simd>(self, s: S, g: S::F, square: S::F, mean: S::F) -> (S::F, S::F) {
+    fn centered<S: Simd>(self, s: S, w: S::F, g: S::F, square: S::F, mean: S::F) -> (S::F, S::F, S::F, S::F) {
+        let g = s.fma(s.splat(self.penalty), w, g);
         let mean = decayed(s, mean, g, self.take);
-        // max gives its second operand where that is NaN.
-        (mean, s.max(s.zero(), s.fnma(mean, mean, square)))
+        if let Some(roots) = self.roots {
+            let ((low, high), (mean_low, mean_high)) = (roots.squares(s, square, g), s.widen(mean));
+            let root = s.narrow(s.sqrt_d(low), s.sqrt_d(high));
+            let low = s.sub_d(low, s.mul_d(mean_low, mean_low));
+            let high = s.sub_d(high, s.mul_d(mean_high, mean_high));
+            let deviation = s.narrow(s.sqrt_d(low), s.sqrt_d(high));
+            // The root of a negative number is NaN, in place of which max gives its second operand.
+            return (g, root, mean, s.max(deviation, s.zero()));
+        }
+        let square = decayed_square(s, square, g, self.take);
+        let variance = s.max(s.fnma(mean, mean, square), s.zero());
+        (g, square, mean, s.sqrt(variance))
     }
 
-    /// g / (√variance + ε).
+    /// g / (deviation + ε), 0 where that is 0 / 0.
     #[inline(always)]
-    fn ratio<S: Simd>(self, s: S, g: S::F, variance: S::F) -> S::F {
-        let denominator = s.add(s.sqrt(variance), s.splat(self.eps));
+    fn ratio<S: Simd>(self, s: S, g: S::F, deviation: S::F) -> S::F {
+        let denominator = s.add(deviation, s.splat(self.eps));
         s.select(s.eq(denominator, s.zero()), s.zero(), s.div(g, denominator))
     }
 
@@ -153,11 +191,11 @@ impl Rmsprop {
 }
 
 impl Rule<1> for Rmsprop {
-    const NS: f64 = 1.0;
+    const NS: f64 = 0.6;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square]: [S::F; 1]) -> (S::F, [S::F; 1]) {
-        let (g, square) = self.square(s, w, g, square);
-        (self.apply(s, w, self.ratio(s, g, square)), [square])
+        let (g, square, root) = self.plain(s, w, g, square);
+        (self.apply(s, w, self.ratio(s, g, root)), [square])
     }
 }
 
@@ -165,11 +203,11 @@ impl Rule<1> for Rmsprop {
 struct WithMomentum(Rmsprop);
 
 impl Rule<2> for WithMomentum {
-    const NS: f64 = 1.2;
+    const NS: f64 = 0.9;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square, b]: [S::F; 2]) -> (S::F, [S::F; 2]) {
-        let (g, square) = self.0.square(s, w, g, square);
-        let b = s.fma(s.splat(self.0.keep), b, self.0.ratio(s, g, square));
+        let (g, square, root) = self.0.plain(s, w, g, square);
+        let b = s.fma(s.splat(self.0.keep), b, self.0.ratio(s, g, root));
         (self.0.apply(s, w, b), [square, b])
     }
 }
@@ -178,12 +216,11 @@ impl Rule<2> for WithMomentum {
 struct Centered(Rmsprop);
 
 impl Rule<2> for Centered {
-    const NS: f64 = 1.2;
+    const NS: f64 = 0.9;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square, mean]: [S::F; 2]) -> (S::F, [S::F; 2]) {
-        let (g, square) = self.0.square(s, w, g, square);
-        let (mean, variance) = self.0.center(s, g, square, mean);
-        (self.0.apply(s, w, self.0.ratio(s, g, variance)), [square, mean])
+        let (g, square, mean, deviation) = self.0.centered(s, w, g, square, mean);
+        (self.0.apply(s, w, self.0.ratio(s, g, deviation)), [square, mean])
     }
 }
 
@@ -191,12 +228,11 @@ impl Rule<2> for Centered {
 struct CenteredWithMomentum(Rmsprop);
 
 impl Rule<3> for CenteredWithMomentum {
-    const NS: f64 = 1.5;
+    const NS: f64 = 1.2;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square, b, mean]: [S::F; 3]) -> (S::F, [S::F; 3]) {
-        let (g, square) = self.0.square(s, w, g, square);
-        let (mean, variance) = self.0.center(s, g, square, mean);
-        let b = s.fma(s.splat(self.0.keep), b, self.0.ratio(s, g, variance));
+        let (g, square, mean, deviation) = self.0.centered(s, w, g, square, mean);
+        let b = s.fma(s.splat(self.0.keep), b, self.0.ratio(s, g, deviation));
         (self.0.apply(s, w, b), [square, b, mean])
     }
 }

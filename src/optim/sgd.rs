@@ -1,12 +1,16 @@
 //! Stochastic gradient descent, with momentum.
 
 use super::lists::{TensorList, TensorListMut};
-use super::step::{ClipOptions, Rule, StepReport, Tensors, step};
+use super::pass::Rule;
+use super::step::{ClipOptions, StepReport, step};
+use super::tensors::{Copies, Grads, Tensors};
 use crate::context::Context;
+use crate::element::{bf16, f16};
 use crate::error::{Error, Result};
 use crate::simd::Simd;
+use crate::stochastic::Dice;
 
-/// Options of [`clip_sgd_f32`]. The default is plain descent at `lr` 1e-3.
+/// Options of [`clip_sgd_f32`], [`clip_sgd_bf16`] and [`clip_sgd_f16`]. The default is plain descent at `lr` 1e-3.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdOptions {
     /// Learning rate, at least 0.
@@ -22,11 +26,22 @@ pub struct SgdOptions {
     /// Momentum starts as the first gradient, undamped, and its old content is not used: what PyTorch does at its first
     /// step. Without dampening a momentum of zeros does the same.
     pub first_step: bool,
+    /// Rounds the copies in half the width by chance, from this seed, which must change from step to step. None, the
+    /// default, rounds them to nearest even.
+    pub stochastic_seed: Option<u64>,
 }
 
 impl Default for SgdOptions {
     fn default() -> Self {
-        SgdOptions { lr: 1e-3, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false, first_step: false }
+        SgdOptions {
+            lr: 1e-3,
+            momentum: 0.0,
+            dampening: 0.0,
+            weight_decay: 0.0,
+            nesterov: false,
+            first_step: false,
+            stochastic_seed: None,
+        }
     }
 }
 
@@ -39,7 +54,7 @@ impl Default for SgdOptions {
 /// `params`, `grads` and `momentum` hold tensors of the same sizes, of any shape. `momentum` is b, zeros at the start;
 /// without a momentum of its own (μ = 0) it is neither needed nor touched. Gradients are not written.
 ///
-/// Accuracy: f32 arithmetic on gradients scaled in f64 and rounded once; the same bits for any number of threads.
+/// Accuracy: f32 arithmetic on gradients scaled within 0.5001 ULP; the same bits for any number of threads.
 ///
 /// # Errors
 /// `InvalidArgument` for an option out of its range, or μ > 0 without `momentum`; `InvalidSize` where the lists
@@ -63,19 +78,61 @@ pub fn clip_sgd_f32(
     grads: &[&[f32]],
     momentum: Option<&mut [&mut [f32]]>,
 ) -> Result<StepReport> {
-    clip_sgd(ctx, clip, sgd, params.into(), grads.into(), momentum.map(Into::into), true)
+    let momentum = momentum.map(Into::into);
+    clip_sgd("clip_sgd_f32", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, None, true)
 }
 
+/// [`clip_sgd_f32`] on gradients in bf16.
+///
+/// `params` are the f32 parameters that training keeps; `params_bf16`, if given, receives the new ones rounded, in the same
+/// pass: to nearest even, or by chance (`stochastic_seed`). All else is as in [`clip_sgd_f32`].
+///
+/// # Errors
+/// Those of [`clip_sgd_f32`].
+pub fn clip_sgd_bf16(
+    ctx: &Context,
+    clip: &ClipOptions,
+    sgd: &SgdOptions,
+    params: &mut [&mut [f32]],
+    grads: &[&[bf16]],
+    momentum: Option<&mut [&mut [f32]]>,
+    params_bf16: Option<&mut [&mut [bf16]]>,
+) -> Result<StepReport> {
+    let copies = params_bf16.map(|list| TensorListMut::from(list).into());
+    let momentum = momentum.map(Into::into);
+    clip_sgd("clip_sgd_bf16", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, copies, true)
+}
+
+/// [`clip_sgd_bf16`] in f16.
+///
+/// # Errors
+/// Those of [`clip_sgd_f32`].
+pub fn clip_sgd_f16(
+    ctx: &Context,
+    clip: &ClipOptions,
+    sgd: &SgdOptions,
+    params: &mut [&mut [f32]],
+    grads: &[&[f16]],
+    momentum: Option<&mut [&mut [f32]]>,
+    params_f16: Option<&mut [&mut [f16]]>,
+) -> Result<StepReport> {
+    let copies = params_f16.map(|list| TensorListMut::from(list).into());
+    let momentum = momentum.map(Into::into);
+    clip_sgd("clip_sgd_f16", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, copies, true)
+}
+
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn clip_sgd(
+    function: &'static str,
     ctx: &Context,
     clip: &ClipOptions,
     sgd: &SgdOptions,
     params: TensorListMut<'_>,
-    grads: TensorList<'_>,
+    grads: Grads<'_>,
     momentum: Option<TensorListMut<'_>>,
+    copies: Option<Copies<'_>>,
     report: bool,
 ) -> Result<StepReport> {
-    let function = "clip_sgd_f32";
     super::check_not_negative(
         function,
         &[("lr", sgd.lr), ("momentum", sgd.momentum), ("weight_decay", sgd.weight_decay)],
@@ -92,8 +149,9 @@ pub(crate) fn clip_sgd(
         return Err(Error::invalid_argument(function, detail));
     }
     let descend = Descend { lr: sgd.lr as f32, decay: sgd.weight_decay as f32 };
+    let dice = sgd.stochastic_seed.map(|seed| Dice { seed, stream: 0 });
     if sgd.momentum == 0.0 {
-        return step(function, ctx, clip, descend, Tensors { params, grads, states: [] }, report);
+        return step(function, ctx, clip, descend, Tensors { params, grads, states: &[], copies, dice }, report);
     }
     let Some(momentum) = momentum else {
         let detail = format!("momentum is {} but no momentum tensors are given", sgd.momentum);
@@ -106,7 +164,8 @@ pub(crate) fn clip_sgd(
         nesterov: sgd.nesterov,
         first: sgd.first_step,
     };
-    step(function, ctx, clip, rule, Tensors { params, grads, states: [("momentum", momentum)] }, report)
+    let tensors = Tensors { params, grads, states: &[("momentum", momentum)], copies, dice };
+    step(function, ctx, clip, rule, tensors, report)
 }
 
 #[derive(Clone, Copy)]

@@ -32,6 +32,13 @@ pub(super) unsafe fn enter<K: Kernel>(simd: Avx2, kernel: K) -> K::Out {
     kernel.run(simd)
 }
 
+/// [`enter`], not inlined: rustc 1.95 does not tell LLVM so of functions with features of their own. A jump is the cost.
+#[inline(never)]
+fn apart<K: Kernel>(simd: Avx2, kernel: K) -> K::Out {
+    // SAFETY: the token proves the features.
+    unsafe { enter(simd, kernel) }
+}
+
 /// One method that is one expression of intrinsics.
 macro_rules! op {
     ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty { $body:expr })*) => {$(
@@ -258,8 +265,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Out {
-        // SAFETY: self proves the features.
-        unsafe { enter(self, kernel) }
+        apart(self, kernel)
     }
     #[inline(always)]
     fn prefetch_far(self, p: *const f32) {
@@ -360,19 +366,37 @@ impl Simd for Avx2 {
         (a[0], a[1])
     }
     #[inline(always)]
-    unsafe fn fma_splat<const OFFSET: usize>(self, p: *const f32, b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+        self,
+        p: *const f32,
+        stride: usize,
+        b: [__m256; 2],
+        c: [__m256; 2],
+    ) -> [__m256; 2] {
         // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-        unsafe { splat::fma_ps2::<OFFSET>(p, b, c) }
+        unsafe { splat::fma_ps2::<OFFSET, ROWS>(p, stride, b, c) }
     }
     #[inline(always)]
-    unsafe fn fma_splat_h<const OFFSET: usize>(self, p: *const f32, b: __m256, c: __m256) -> __m256 {
+    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize>(
+        self,
+        p: *const f32,
+        stride: usize,
+        b: __m256,
+        c: __m256,
+    ) -> __m256 {
         // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-        unsafe { splat::fma_ps::<OFFSET>(p, b, c) }
+        unsafe { splat::fma_ps::<OFFSET, ROWS>(p, stride, b, c) }
     }
     #[inline(always)]
-    unsafe fn fma_splat_d<const OFFSET: usize>(self, p: *const f64, b: [__m256d; 2], c: [__m256d; 2]) -> [__m256d; 2] {
+    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize>(
+        self,
+        p: *const f64,
+        stride: usize,
+        b: [__m256d; 2],
+        c: [__m256d; 2],
+    ) -> [__m256d; 2] {
         // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-        unsafe { splat::fma_pd2::<OFFSET>(p, b, c) }
+        unsafe { splat::fma_pd2::<OFFSET, ROWS>(p, stride, b, c) }
     }
     #[inline(always)]
     fn ldexp(self, x: [__m256; 2], n: [__m256; 2]) -> [__m256; 2] {
@@ -500,59 +524,83 @@ mod splat {
     use core::arch::asm;
     use core::arch::x86_64::*;
 
+    /// The instructions of one step; `$place` says where the number stands, with `$stride` what it needs for that.
+    macro_rules! step {
+        ($broadcast:literal, $place:literal, [$($stride:tt)*], $number:ty, $p:ident, $($fma:literal, $c:ident $b:ident),*) => {
+            // SAFETY: reads the number that the contract names.
+            unsafe {
+                asm!(
+                    concat!($broadcast, " [{p} + {offset}", $place, "]"),
+                    $($fma,)*
+                    x = out(ymm_reg) _,
+                    p = in(reg) $p,
+                    $($stride)*
+                    offset = const OFFSET * size_of::<$number>(),
+                    $($b = in(ymm_reg) $b,)*
+                    $($c = inout(ymm_reg) $c,)*
+                    options(nostack, preserves_flags),
+                )
+            }
+        };
+    }
+
+    /// A step for each place that a row can have.
+    macro_rules! by_rows {
+        ($rows:ident, $stride:ident, $broadcast:literal, $($rest:tt)*) => {
+            match $rows {
+                0 => step!($broadcast, "", [], $($rest)*),
+                1 => step!($broadcast, " + {s}", [s = in(reg) $stride,], $($rest)*),
+                2 => step!($broadcast, " + 2*{s}", [s = in(reg) $stride,], $($rest)*),
+                _ => unreachable!(),
+            }
+        };
+    }
+
     macro_rules! two {
-        ($name:ident, $number:ty, $vector:ty, $broadcast:literal, $fma:literal) => {
+        ($name:ident, $number:ty, $vector:ty, $broadcast:literal, $first:literal, $second:literal) => {
             /// # Safety
-            /// AVX2 and FMA; `p + OFFSET` is valid for reading.
+            /// AVX2 and FMA; the number `OFFSET` elements and `ROWS` times `stride` bytes after `p` is valid for reading.
             #[inline]
             #[target_feature(enable = "avx2,fma")]
-            pub(super) unsafe fn $name<const OFFSET: usize>(
+            pub(super) unsafe fn $name<const OFFSET: usize, const ROWS: usize>(
                 p: *const $number,
-                b: [$vector; 2],
-                c: [$vector; 2],
+                stride: usize,
+                [b0, b1]: [$vector; 2],
+                [mut c0, mut c1]: [$vector; 2],
             ) -> [$vector; 2] {
-                let [mut c0, mut c1] = c;
-                // SAFETY: reads the number that the contract names.
-                unsafe {
-                    asm!(
-                        concat!($broadcast, " [{p} + {offset}]"),
-                        concat!($fma, " {c0}, {x}, {b0}"),
-                        concat!($fma, " {c1}, {x}, {b1}"),
-                        x = out(ymm_reg) _,
-                        p = in(reg) p,
-                        offset = const OFFSET * size_of::<$number>(),
-                        b0 = in(ymm_reg) b[0],
-                        b1 = in(ymm_reg) b[1],
-                        c0 = inout(ymm_reg) c0,
-                        c1 = inout(ymm_reg) c1,
-                        options(nostack, preserves_flags),
-                    );
-                }
+                by_rows!(ROWS, stride, $broadcast, $number, p, $first, c0 b0, $second, c1 b1);
                 [c0, c1]
             }
         };
     }
-    two!(fma_ps2, f32, __m256, "vbroadcastss {x}, dword ptr", "vfmadd231ps");
-    two!(fma_pd2, f64, __m256d, "vbroadcastsd {x}, qword ptr", "vfmadd231pd");
+    two!(
+        fma_ps2,
+        f32,
+        __m256,
+        "vbroadcastss {x}, dword ptr",
+        "vfmadd231ps {c0}, {x}, {b0}",
+        "vfmadd231ps {c1}, {x}, {b1}"
+    );
+    two!(
+        fma_pd2,
+        f64,
+        __m256d,
+        "vbroadcastsd {x}, qword ptr",
+        "vfmadd231pd {c0}, {x}, {b0}",
+        "vfmadd231pd {c1}, {x}, {b1}"
+    );
 
     /// # Safety
-    /// AVX2 and FMA; `p + OFFSET` is valid for reading.
+    /// AVX2 and FMA; the number `OFFSET` elements and `ROWS` times `stride` bytes after `p` is valid for reading.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn fma_ps<const OFFSET: usize>(p: *const f32, b: __m256, mut c: __m256) -> __m256 {
-        // SAFETY: reads the float that the contract names.
-        unsafe {
-            asm!(
-                "vbroadcastss {x}, dword ptr [{p} + {offset}]",
-                "vfmadd231ps {c}, {x}, {b}",
-                x = out(ymm_reg) _,
-                p = in(reg) p,
-                offset = const OFFSET * size_of::<f32>(),
-                b = in(ymm_reg) b,
-                c = inout(ymm_reg) c,
-                options(nostack, preserves_flags),
-            );
-        }
+    pub(super) unsafe fn fma_ps<const OFFSET: usize, const ROWS: usize>(
+        p: *const f32,
+        stride: usize,
+        b: __m256,
+        mut c: __m256,
+    ) -> __m256 {
+        by_rows!(ROWS, stride, "vbroadcastss {x}, dword ptr", f32, p, "vfmadd231ps {c}, {x}, {b}", c b);
         c
     }
 }

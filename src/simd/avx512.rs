@@ -35,6 +35,13 @@ pub(super) unsafe fn enter<K: Kernel>(simd: Avx512, kernel: K) -> K::Out {
     kernel.run(simd)
 }
 
+/// [`enter`], not inlined: rustc 1.95 does not tell LLVM so of functions with features of their own. A jump is the cost.
+#[inline(never)]
+fn apart<K: Kernel>(simd: Avx512, kernel: K) -> K::Out {
+    // SAFETY: the token proves the features.
+    unsafe { enter(simd, kernel) }
+}
+
 /// One method that is one expression of intrinsics.
 macro_rules! op {
     ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty { $body:expr })*) => {$(
@@ -155,8 +162,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn outline<K: Kernel>(self, kernel: K) -> K::Out {
-        // SAFETY: self proves the features.
-        unsafe { enter(self, kernel) }
+        apart(self, kernel)
     }
     #[inline(always)]
     fn prefetch_far(self, p: *const f32) {
@@ -250,7 +256,7 @@ impl Simd for Avx512 {
         widen_w(a: __m256i) -> __m512i { _mm512_cvtepu16_epi32(a) }
         narrow_w(a: __m512i) -> __m256i { _mm512_cvtepi32_epi16(a) }
         from_f16(a: __m256i) -> __m512 { _mm512_cvtph_ps(a) }
-        to_f16(a: __m512) -> __m256i { _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        to_f16(a: __m512) -> __m256i { _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a) }
 
         sum(a: __m512) -> f32 {
             super::avx2::sum8(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)))

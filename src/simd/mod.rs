@@ -332,32 +332,51 @@ pub trait Simd: Copy + Send + Sync + 'static {
     // Products with one number, the step of a register tile. Written in assembly where compilers, given many of them, hold
     // too much in registers at once and too little of the sums.
 
-    /// x·b + c in every lane, rounded once, where x stands `OFFSET` elements after `p`.
+    /// x·b + c in every lane, rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes after
+    /// `p`.
     ///
     /// # Safety
-    /// `p + OFFSET` is valid for reading.
+    /// x is valid for reading.
     #[inline(always)]
-    unsafe fn fma_splat<const OFFSET: usize>(self, p: *const f32, b: Self::F, c: Self::F) -> Self::F {
+    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+        self,
+        p: *const f32,
+        stride: usize,
+        b: Self::F,
+        c: Self::F,
+    ) -> Self::F {
         // SAFETY: the contract.
-        self.fma(self.splat(unsafe { *p.add(OFFSET) }), b, c)
+        self.fma(self.splat(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) }), b, c)
     }
     /// [`Simd::fma_splat`] of half a vector.
     ///
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn fma_splat_h<const OFFSET: usize>(self, p: *const f32, b: Self::H, c: Self::H) -> Self::H {
+    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize>(
+        self,
+        p: *const f32,
+        stride: usize,
+        b: Self::H,
+        c: Self::H,
+    ) -> Self::H {
         // SAFETY: the contract.
-        self.fma_h(self.splat_h(unsafe { *p.add(OFFSET) }), b, c)
+        self.fma_h(self.splat_h(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) }), b, c)
     }
     /// [`Simd::fma_splat`] in f64.
     ///
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn fma_splat_d<const OFFSET: usize>(self, p: *const f64, b: Self::D, c: Self::D) -> Self::D {
+    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize>(
+        self,
+        p: *const f64,
+        stride: usize,
+        b: Self::D,
+        c: Self::D,
+    ) -> Self::D {
         // SAFETY: the contract.
-        self.fma_d(self.splat_d(unsafe { *p.add(OFFSET) }), b, c)
+        self.fma_d(self.splat_d(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) }), b, c)
     }
 
     // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.

@@ -5,18 +5,23 @@
 use evenkeel::activation::{
     Activation, activation_backward_bf16, activation_backward_f32, activation_forward_bf16, activation_forward_f32,
 };
-use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
+use evenkeel::attention::{attention_backward_f32, attention_forward_f32};
+use evenkeel::convert::{convert_f32_to_bf16, convert_f32_to_bf16_stochastic};
+use evenkeel::data::{column_stats_f32, standardize_f32};
+use evenkeel::gate::{highway_backward_f32, highway_forward_f32};
+use evenkeel::init::{Distribution, init_he_f32, init_normal_f32, init_orthogonal_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::loss::{cross_entropy_f32, mse_f32};
 use evenkeel::matmul::{Transpose, matmul_batched_f32, matmul_bf16, matmul_f32};
+use evenkeel::monitor::tensor_stats_f32;
 use evenkeel::norm::*;
-use evenkeel::optim::{
-    AdamOptions, ClipMode, ClipOptions, SgdOptions, clip_adam_f32, clip_by_norm_f32, clip_sgd_f32, grad_norm_f32,
-};
+use evenkeel::optim::*;
+use evenkeel::recurrent::*;
 use evenkeel::residual::{residual_add_bf16, residual_add_f32};
 use evenkeel::softmax::{
     log_softmax_forward_f32, softmax_backward_bf16, softmax_backward_f32, softmax_forward_bf16, softmax_forward_f32,
 };
+use evenkeel::spectral::{jacobian_norm_f32, spectral_norm_f32, spectral_radius_f32};
 use evenkeel::{Context, Isa, bf16};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,8 +96,31 @@ fn every_family(ctx: &Context, check: Check<'_>) {
     matmul(ctx, check);
     linear(ctx, check);
     rows(ctx, check);
+    attention(ctx, check);
     norms(ctx, check);
     tensors(ctx, check);
+    recurrent(ctx, check);
+    flows(ctx, check);
+    optimizers(ctx, check);
+}
+
+fn attention(ctx: &Context, check: Check<'_>) {
+    for [heads, kv_heads, sq, sk, d] in [[4, 2, 100, 130, 20], [1, 1, 300, 1200, 64], [3, 1, 5, 7, 3]] {
+        let (q_len, kv_len) = (heads * sq * d, kv_heads * sk * d);
+        let (q, kv) = (vec![0.5; q_len], vec![0.25; kv_len]);
+        let (mut out, mut lse, mut dq) = (q.clone(), vec![0.0; heads * sq], q.clone());
+        let (mut dk, mut dv) = (kv.clone(), kv.clone());
+        check("attention_forward_f32", &mut || {
+            let (o, l) = (&mut out[..], &mut lse[..]);
+            attention_forward_f32(ctx, 0.1, true, 1, heads, kv_heads, sq, sk, d, &q, &kv, &kv, o, l).unwrap();
+        });
+        check("attention_backward_f32", &mut || {
+            attention_backward_f32(
+                ctx, 0.1, true, 1, heads, kv_heads, sq, sk, d, &q, &kv, &kv, &out, &lse, &q, &mut dq, &mut dk, &mut dv,
+            )
+            .unwrap();
+        });
+    }
 }
 
 fn norms(ctx: &Context, check: Check<'_>) {
@@ -143,6 +171,30 @@ fn norms(ctx: &Context, check: Check<'_>) {
             let (d, g, b) = (Some(&mut dx[..]), Some(&mut dgamma[..channels]), Some(&mut dbeta[..channels]));
             batch_norm_backward_f32(ctx, batch, channels, spatial, &y, &x, m, k, None, true, d, g, b).unwrap();
         });
+    }
+}
+
+/// Gates, spectra, data and orthogonal weights.
+fn flows(ctx: &Context, check: Check<'_>) {
+    for (rows, cols) in [(3, 10), (40, 40), (100, 300)] {
+        let (n, k) = (rows * cols, rows.min(cols));
+        let (x, mut y, mut a, mut b) = (vec![0.5; n], vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        let (mut mean, mut std) = (vec![0.0; cols], vec![0.0; cols]);
+        check("highway_forward_f32", &mut || highway_forward_f32(ctx, &x, &x, &x, &mut y).unwrap());
+        check("highway_backward_f32", &mut || {
+            highway_backward_f32(ctx, &x, &x, &x, &x, &mut y, &mut a, &mut b).unwrap();
+        });
+        check("init_orthogonal_f32", &mut || init_orthogonal_f32(ctx, 1, 2, 1.0, rows, cols, &mut y).unwrap());
+        check("spectral_norm_f32", &mut || _ = spectral_norm_f32(ctx, rows, cols, &y, cols, 0, 1e-6).unwrap());
+        check("spectral_radius_f32", &mut || _ = spectral_radius_f32(ctx, k, &y, cols, 3).unwrap());
+        check("jacobian_norm_f32", &mut || {
+            let z = &x[..cols];
+            jacobian_norm_f32(ctx, Activation::Tanh, 0.0, rows, cols, &y, z, 0, 1e-6).unwrap();
+        });
+        check("column_stats_f32", &mut || {
+            column_stats_f32(ctx, rows, cols, &y, &mut mean, Some(&mut std), None, None).unwrap();
+        });
+        check("standardize_f32", &mut || standardize_f32(ctx, rows, cols, &mean, &std, 0.0, &y, &mut a).unwrap());
     }
 }
 
@@ -204,6 +256,134 @@ fn rows(ctx: &Context, check: Check<'_>) {
     }
 }
 
+fn recurrent(ctx: &Context, check: Check<'_>) {
+    for ([seq, batch, i, n], lengths) in
+        [([3, 2, 5, 7], None), ([4, 40, 30, 60], None), ([9, 1, 20, 200], None), ([4, 3, 5, 40], Some(&[4, 0, 2][..]))]
+    {
+        let (s, wide) = (seq * batch * n, 4 * n);
+        let (x, w, u, bias, first) = (
+            vec![0.5; seq * batch * i],
+            vec![0.1; wide * i],
+            vec![0.1; wide * n],
+            vec![0.1; wide],
+            vec![0.3; batch * n],
+        );
+        let (mut h, mut c, mut z, mut zh) = (vec![0.0; s], vec![0.0; s], vec![0.0; 4 * s], vec![0.0; 3 * s]);
+        let (mut dx, mut dw, mut du, mut db, mut db2) = (x.clone(), w.clone(), u.clone(), bias.clone(), bias.clone());
+        let (mut dh0, mut dc0, mut norms) = (first.clone(), first.clone(), vec![0.0; seq]);
+        let (dh, f, b) = (vec![0.2; s], Some(&first[..]), Some(&bias[..]));
+        check("lstm_forward_f32", &mut || {
+            lstm_forward_f32(ctx, seq, batch, i, n, &x, lengths, &w, &u, b, f, f, &mut h, &mut c, &mut z).unwrap();
+        });
+        check("lstm_backward_f32", &mut || {
+            let (dx, db, norms) = (Some(&mut dx[..]), Some(&mut db[..]), Some(&mut norms[..]));
+            let (dh0, dc0) = (Some(&mut dh0[..]), Some(&mut dc0[..]));
+            lstm_backward_f32(
+                ctx,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                &w,
+                &u,
+                f,
+                f,
+                &h,
+                &c,
+                &z,
+                Some(&dh),
+                f,
+                f,
+                true,
+                dx,
+                &mut dw,
+                &mut du,
+                db,
+                dh0,
+                dc0,
+                norms,
+            )
+            .unwrap();
+        });
+        let [w3, u3] = [&w[..3 * n * i], &u[..3 * n * n]];
+        let (b3, z3) = (Some(&bias[..3 * n]), 0..3 * s);
+        check("gru_forward_f32", &mut || {
+            let z = &mut z[z3.clone()];
+            gru_forward_f32(ctx, seq, batch, i, n, &x, lengths, w3, u3, b3, b3, f, &mut h, z, &mut zh).unwrap();
+        });
+        check("gru_backward_f32", &mut || {
+            let (dx, db, db2) = (Some(&mut dx[..]), Some(&mut db[..3 * n]), Some(&mut db2[..3 * n]));
+            let (dw, du, dh0) = (&mut dw[..3 * n * i], &mut du[..3 * n * n], Some(&mut dh0[..]));
+            gru_backward_f32(
+                ctx,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                w3,
+                u3,
+                f,
+                &h,
+                &z[z3.clone()],
+                &zh,
+                Some(&dh),
+                f,
+                true,
+                dx,
+                dw,
+                du,
+                db,
+                db2,
+                dh0,
+                None,
+            )
+            .unwrap();
+        });
+        let (w1, u1, tanh) = (&w[..n * i], &u[..n * n], Activation::Tanh);
+        check("rnn_forward_f32", &mut || {
+            let z = &mut z[..s];
+            rnn_forward_f32(ctx, tanh, 0.0, seq, batch, i, n, &x, lengths, w1, u1, None, f, &mut h, z).unwrap();
+        });
+        check("rnn_backward_f32", &mut || {
+            let (dx, dw, du, dh0) = (Some(&mut dx[..]), &mut dw[..n * i], &mut du[..n * n], Some(&mut dh0[..]));
+            rnn_backward_f32(
+                ctx,
+                tanh,
+                0.0,
+                seq,
+                batch,
+                i,
+                n,
+                &x,
+                lengths,
+                w1,
+                u1,
+                f,
+                &h,
+                &z[..s],
+                Some(&dh),
+                None,
+                false,
+                dx,
+                dw,
+                du,
+                None,
+                dh0,
+                None,
+            )
+            .unwrap();
+        });
+        check("lstm_cell_forward_f32", &mut || {
+            let (c, h) = (&mut c[..batch * n], &mut h[..batch * n]);
+            lstm_cell_forward_f32(ctx, batch, n, &z[..batch * wide], &first, c, h).unwrap();
+        });
+    }
+}
+
 fn tensors(ctx: &Context, check: Check<'_>) {
     let sizes = [0, 1, 7, 100_000, 33];
     let make = |v: f32| sizes.map(|n| vec![v; n]);
@@ -226,6 +406,42 @@ fn tensors(ctx: &Context, check: Check<'_>) {
         let (mut p, mut m) = (params.each_mut().map(|p| &mut p[..]), m.each_mut().map(|m| &mut m[..]));
         clip_sgd_f32(ctx, &clip, &sgd, &mut p, &grads.each_ref().map(|g| &g[..]), Some(&mut m)).unwrap();
     });
+}
+
+fn optimizers(ctx: &Context, check: Check<'_>) {
+    let sizes = [0, 1, 7, 100_000, 33];
+    let make = |v: f32| sizes.map(|n| vec![v; n]);
+    let (mut params, grads, mut a, mut b, mut c) = (make(1.0), make(0.1), make(0.0), make(0.0), make(0.0));
+    let half = sizes.map(|n| vec![bf16::ONE; n]);
+    let mut copy = half.clone();
+    let clip = ClipOptions { mode: ClipMode::Adaptive, threshold: 0.1, ..ClipOptions::default() };
+    macro_rules! views {
+        ($list:ident) => {
+            &mut $list.each_mut().map(|t| &mut t[..])
+        };
+    }
+    let g = grads.each_ref().map(|g| &g[..]);
+    check("clip_rmsprop_f32", &mut || {
+        let o = RmspropOptions { momentum: 0.9, centered: true, ..Default::default() };
+        let (p, s) = (views!(params), views!(a));
+        clip_rmsprop_f32(ctx, &clip, &o, p, &g, s, Some(&mut views!(b)[..]), Some(&mut views!(c)[..])).unwrap();
+    });
+    check("clip_adagrad_f32", &mut || {
+        clip_adagrad_f32(ctx, &clip, &AdagradOptions::default(), views!(params), &g, views!(a)).unwrap();
+    });
+    check("clip_lion_f32", &mut || {
+        clip_lion_f32(ctx, &clip, &LionOptions::default(), views!(params), &g, views!(a)).unwrap();
+    });
+    check("clip_adam_bf16", &mut || {
+        let o = AdamOptions { stochastic_seed: Some(1), ..Default::default() };
+        let (h, p) = (half.each_ref().map(|g| &g[..]), views!(params));
+        clip_adam_bf16(ctx, &clip, &o, p, &h, views!(a), views!(b), Some(&mut views!(copy)[..])).unwrap();
+    });
+    check("convert_f32_to_bf16", &mut || convert_f32_to_bf16(ctx, &grads[3], &mut copy[3]).unwrap());
+    check("convert_f32_to_bf16_stochastic", &mut || {
+        convert_f32_to_bf16_stochastic(ctx, 1, &grads[3], &mut copy[3]).unwrap();
+    });
+    check("tensor_stats_f32", &mut || assert!(tensor_stats_f32(ctx, &grads[3]).is_ok()));
 }
 
 fn matmul(ctx: &Context, check: Check<'_>) {

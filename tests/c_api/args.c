@@ -4,7 +4,7 @@
 
 #include "check.h"
 
-enum { MOST = 10, ROOM = 1024 };
+enum { MOST = 20, ROOM = 1024 };
 
 /* What a pointer points to: f floats, h bf16 or f16, d doubles, q int64 class numbers; an output (o) or an input (i); a
  * whole tensor or one value (1); optional (?). */
@@ -118,6 +118,15 @@ static ek_status activation_backward_from_output_bf16(const arguments *a)
 {
     return ek_activation_backward_from_output_bf16(NULL, a->e[0], 1, a->n[0], H(0), H(1), H(2));
 }
+static ek_status attention_forward(const arguments *a)
+{
+    return ek_attention_forward_f32(NULL, 1, true, 1, 1, 1, a->n[0], a->n[1], a->n[2], F(0), F(1), F(2), F(3), F(4));
+}
+static ek_status attention_backward(const arguments *a)
+{
+    return ek_attention_backward_f32(NULL, 1, true, 1, 1, 1, a->n[0], a->n[1], a->n[2], F(0), F(1), F(2), F(3), F(4),
+                                     F(5), F(6), F(7), F(8));
+}
 static ek_status softmax_forward_bf16(const arguments *a)
 {
     return ek_softmax_forward_bf16(NULL, a->n[0], a->n[1], H(0), H(1));
@@ -224,9 +233,15 @@ static ek_status gradient_flow(const arguments *a)
 }
 
 #include "args_norm.h"
+#include "args_recurrent.h"
+#include "args_flow.h"
+#include "args_convert.h"
 
 static const function functions[] = {
     NORMS,
+    RECURRENT,
+    FLOWS,
+    CONVERT_FUNCTIONS
     {"ek_matmul_f32", matmul, 2, 3, {{"a", "if", 0}, {"b", "if", 0}, {"c", "of", 0}}},
     {"ek_matmul_f64", matmul_f64, 2, 3, {{"a", "id", 0}, {"b", "id", 0}, {"c", "od", 0}}},
     {"ek_matmul_bf16", matmul_bf16, 2, 3, {{"a", "ih", 0}, {"b", "ih", 0}, {"c", "of", 0}}},
@@ -247,6 +262,11 @@ static const function functions[] = {
     {"ek_softmax_backward_f32", softmax_backward, 0, 2, {{"y", "if", 0}, {"dy", "if", 0}, {"dx", "of", 0}}},
     {"ek_log_softmax_forward_f32", log_softmax_forward, 0, 2, {{"x", "if", 0}, {"y", "of", 0}}},
     {"ek_log_softmax_backward_f32", log_softmax_backward, 0, 2, {{"y", "if", 0}, {"dy", "if", 0}, {"dx", "of", 0}}},
+    {"ek_attention_forward_f32", attention_forward, 0, 3,
+     {{"q", "if", 0}, {"k", "if", 0}, {"v", "if", 0}, {"out", "of", 0}, {"lse", "of", 0}}},
+    {"ek_attention_backward_f32", attention_backward, 0, 3,
+     {{"q", "if", 0}, {"k", "if", 0}, {"v", "if", 0}, {"out", "if", 0}, {"lse", "if", 0}, {"dout", "if", 0},
+      {"dq", "of", 0}, {"dk", "of", 0}, {"dv", "of", 0}}},
     {"ek_activation_forward_bf16", activation_forward_bf16, 1, 1, {{"z", "ih", 0}, {"y", "oh", "z"}}},
     {"ek_activation_derivative_bf16", activation_derivative_bf16, 1, 1, {{"z", "ih", 0}, {"d", "oh", "z"}}},
     {"ek_activation_backward_bf16", activation_backward_bf16, 1, 1, {{"z", "ih", 0}, {"dy", "ih", 0}, {"dz", "oh", "z dy"}}},
@@ -522,6 +542,8 @@ static void particular(void)
         CHECK(out[0] == 0x324B);
         CHECK(ek_softmax_forward_bf16(NULL, 1, 1, one_bf16, out) == EK_STATUS_OK && out[0] == 0x3F80);
         CHECK(ek_log_softmax_backward_f16(NULL, 1, 1, one_f16, one_f16, out) == EK_STATUS_OK);
+        CHECK(ek_convert_f32_to_f16(NULL, 1, x + 1, out) == EK_STATUS_OK && out[0] == 0x3C00);
+        CHECK(ek_convert_f32_to_bf16_stochastic(NULL, 9, 1, x + 1, out) == EK_STATUS_OK && out[0] == 0x3F80);
     }
     FAILS(ek_init_uniform_f32(NULL, 0, 0, 1, -1, 4, y), EK_STATUS_INVALID_ARGUMENT, "ek_init_uniform_f32", "low");
     FAILS(ek_init_normal_f32(NULL, 0, 0, 0, -1, 4, y), EK_STATUS_INVALID_ARGUMENT, "ek_init_normal_f32", "std");
@@ -551,5 +573,6 @@ int main(void)
         overlaps(&functions[i]);
     }
     particular();
+    flows();
     return 0;
 }

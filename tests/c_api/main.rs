@@ -3,4 +3,5 @@
 mod build;
 mod examples;
 mod header;
+mod mpi;
 mod programs;

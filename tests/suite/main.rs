@@ -1,10 +1,17 @@
 //! The test suite: one module for each family.
 
 mod activation;
+mod attention;
+mod attention_scalar;
+mod attention_truth;
 mod common;
 mod context;
+mod convert;
+mod data;
 mod element;
+mod gate;
 mod init;
+mod init_orthogonal;
 mod linear;
 mod loss;
 mod matmul;
@@ -15,8 +22,16 @@ mod norm_batch;
 mod norm_scalar;
 mod norm_truth;
 mod optim;
+mod optim_half;
+mod optim_range;
 mod optim_scalar;
+mod optim_torch;
+mod recurrent;
+mod recurrent_cases;
+mod recurrent_torch;
+mod recurrent_truth;
 mod simd;
 mod softmax;
+mod spectral;
 mod stored;
 mod vecmath;

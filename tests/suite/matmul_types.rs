@@ -90,6 +90,17 @@ fn check_f64(t: (Transpose, Transpose), dims: (usize, usize, usize), alpha: f64,
     }
 }
 
+/// Rows of A that are packed for tiles whose height is no multiple of the block that turns in registers.
+#[test]
+fn packed_f64_has_the_specified_bits() {
+    for m in [5, 6, 7, 11, 14, 29] {
+        for t in transposes() {
+            check_f64(t, (m, 520, 37), 1.0, 1.0, 0, m as u64);
+        }
+    }
+    check_f64((NO, NO), (64, 72, 512), 1.0, 0.0, 0, 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: samples(64) as u32, failure_persistence: None, ..ProptestConfig::default() })]
 
