@@ -361,6 +361,10 @@ typedef struct {
 // outputs may have been written in part.
 #define EK_STATUS_INTERNAL 7
 
+// An iteration has not settled within its limit, or never will because of a NaN. The output is written: it holds the best
+// estimate.
+#define EK_STATUS_NOT_CONVERGED 8
+
 // The environment variable EK_ISA (auto, portable, avx2, avx512, neon or scalar), else the fastest of the machine.
 #define EK_ISA_AUTO 0
 
@@ -894,6 +898,37 @@ ek_status ek_residual_add_f16(const ek_context *ctx,
                               const ek_f16 *fx,
                               const ek_f16 *x,
                               ek_f16 *y);
+
+// y = sigma(gate_z) * h + sigma(-gate_z) * x, element by element: a highway connection, whose gate lets through what the
+// layer makes of x (h) or carries x itself. All tensors [n].
+//
+// The carry is never 1 - sigma, so that it is true where the gate is wide open. Aliasing: y overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_highway_forward_f32(const ek_context *ctx,
+                                 size_t n,
+                                 const float *gate_z,
+                                 const float *h,
+                                 const float *x,
+                                 float *y);
+
+// The gradients of ek_highway_forward_f32, with s = sigma(gate_z) and c = sigma(-gate_z): dgate_z = dy * (h - x) * s * c,
+// dh = dy * s, dx = dy * c. All tensors [n].
+//
+// dx is the carried part only: what comes back through the layer is to be added. Aliasing: outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_highway_backward_f32(const ek_context *ctx,
+                                  size_t n,
+                                  const float *gate_z,
+                                  const float *h,
+                                  const float *x,
+                                  const float *dy,
+                                  float *dgate_z,
+                                  float *dh,
+                                  float *dx);
 
 // z = x * W^T + bias; y = phi(z).
 //
@@ -1551,6 +1586,287 @@ ek_status ek_rms_norm_backward_f16(const ek_context *ctx,
                                    ek_f16 *dx,
                                    float *dgamma);
 
+// One step of an LSTM from its pre-activations: c = s(f) * c_prev + s(i) * tanh(g), h = s(o) * tanh(c), s the logistic
+// function. z [batch, 4 * hidden] in the order i, f, g, o; c_prev, c, h [batch, hidden].
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_lstm_cell_forward_f32(const ek_context *ctx,
+                                   size_t batch,
+                                   size_t hidden,
+                                   const float *z,
+                                   const float *c_prev,
+                                   float *c,
+                                   float *h);
+
+// Back through ek_lstm_cell_forward_f32: from dh and dc, the gradients of h and c, to dz [batch, 4 * hidden] and dc_prev.
+// dh, dc, dc_prev [batch, hidden]; z, c_prev, c as there. Derivatives come from z and c, and are true where gates saturate.
+//
+// NULL: dc (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_lstm_cell_backward_f32(const ek_context *ctx,
+                                    size_t batch,
+                                    size_t hidden,
+                                    const float *z,
+                                    const float *c_prev,
+                                    const float *c,
+                                    const float *dh,
+                                    const float *dc,
+                                    float *dz,
+                                    float *dc_prev);
+
+// One step of a GRU from its pre-activations: r = s(zx_r + zh_r), z = zx_z + zh_z, n = tanh(zx_n + r * zh_n),
+// h = s(-z) * n + s(z) * h_prev, s the logistic function. zx, zh [batch, 3 * hidden] in the order r, z, n: what input and
+// state contribute, each with its bias; h_prev, h [batch, hidden].
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_gru_cell_forward_f32(const ek_context *ctx,
+                                  size_t batch,
+                                  size_t hidden,
+                                  const float *zx,
+                                  const float *zh,
+                                  const float *h_prev,
+                                  float *h);
+
+// Back through ek_gru_cell_forward_f32: from dh, the gradient of h, to dzx and dzh [batch, 3 * hidden] and to
+// dh_prev = dh * s(z) [batch, hidden], to which the caller adds what dzh passes on through its weights.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+EK_API
+ek_status ek_gru_cell_backward_f32(const ek_context *ctx,
+                                   size_t batch,
+                                   size_t hidden,
+                                   const float *zx,
+                                   const float *zh,
+                                   const float *h_prev,
+                                   const float *dh,
+                                   float *dzx,
+                                   float *dzh,
+                                   float *dh_prev);
+
+// h_t = phi(w_ih * x_t + w_hh * h_(t-1) + bias): a recurrent network over whole sequences.
+//
+// Shapes: x [seq, batch, input], lengths [batch], w_ih [hidden, input], w_hh [hidden, hidden], bias [hidden],
+// h0 [batch, hidden], h and z [seq, batch, hidden]. act is one of EK_ACTIVATION_, act_param as there. z are the
+// pre-activations, which backward needs.
+//
+// From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+// its pre-activations there are stored as zeros.
+//
+// NULL: lengths (all seq), bias (none), h0 (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_rnn_forward_f32(const ek_context *ctx,
+                             ek_activation act,
+                             float act_param,
+                             size_t seq,
+                             size_t batch,
+                             size_t input,
+                             size_t hidden,
+                             const float *x,
+                             const size_t *lengths,
+                             const float *w_ih,
+                             const float *w_hh,
+                             const float *bias,
+                             const float *h0,
+                             float *h,
+                             float *z);
+
+// Back through ek_rnn_forward_f32, through all of time.
+//
+// dh [seq, batch, hidden] is the gradient of every h, dh_last [batch, hidden] what is added to it for the last state.
+// dx, dw_ih, dw_hh, dbias are shaped as what they are gradients of, dh0 as h0. step_norms[t] receives the Euclidean norm
+// of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+// the range of float on that way comes out right after it.
+//
+// With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+// dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+//
+// NULL: lengths (all seq), h0 (zeros), dh, dh_last (zeros), and dx, dbias, dh0, step_norms (not wanted). Aliasing:
+// inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_rnn_backward_f32(const ek_context *ctx,
+                              ek_activation act,
+                              float act_param,
+                              size_t seq,
+                              size_t batch,
+                              size_t input,
+                              size_t hidden,
+                              const float *x,
+                              const size_t *lengths,
+                              const float *w_ih,
+                              const float *w_hh,
+                              const float *h0,
+                              const float *h,
+                              const float *z,
+                              const float *dh,
+                              const float *dh_last,
+                              bool accumulate,
+                              float *dx,
+                              float *dw_ih,
+                              float *dw_hh,
+                              float *dbias,
+                              float *dh0,
+                              double *step_norms);
+
+// An LSTM over whole sequences: z_t = w_ih * x_t + w_hh * h_(t-1) + bias, then as ek_lstm_cell_forward_f32.
+//
+// Shapes: x [seq, batch, input], lengths [batch], w_ih [4 * hidden, input], w_hh [4 * hidden, hidden], bias [4 * hidden],
+// h0 and c0 [batch, hidden], h and c [seq, batch, hidden], z [seq, batch, 4 * hidden]. Gates stand in the order i, f, g, o:
+// PyTorch's weights load as they are, its two biases summed. h, c and z are what backward needs.
+//
+// From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+// its pre-activations there are stored as zeros.
+//
+// NULL: lengths (all seq), bias (none), h0, c0 (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_lstm_forward_f32(const ek_context *ctx,
+                              size_t seq,
+                              size_t batch,
+                              size_t input,
+                              size_t hidden,
+                              const float *x,
+                              const size_t *lengths,
+                              const float *w_ih,
+                              const float *w_hh,
+                              const float *bias,
+                              const float *h0,
+                              const float *c0,
+                              float *h,
+                              float *c,
+                              float *z);
+
+// Back through ek_lstm_forward_f32, through all of time.
+//
+// dh [seq, batch, hidden] is the gradient of every h, dh_last and dc_last [batch, hidden] what is added to it for the last states.
+// dx, dw_ih, dw_hh, dbias are shaped as what they are gradients of, dh0 and dc0 as h0. step_norms[t] receives the Euclidean norm
+// of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+// the range of float on that way comes out right after it.
+//
+// With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+// dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+//
+// NULL: lengths (all seq), h0, c0 (zeros), dh, dh_last, dc_last (zeros), and dx, dbias, dh0, dc0, step_norms (not wanted). Aliasing:
+// inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_lstm_backward_f32(const ek_context *ctx,
+                               size_t seq,
+                               size_t batch,
+                               size_t input,
+                               size_t hidden,
+                               const float *x,
+                               const size_t *lengths,
+                               const float *w_ih,
+                               const float *w_hh,
+                               const float *h0,
+                               const float *c0,
+                               const float *h,
+                               const float *c,
+                               const float *z,
+                               const float *dh,
+                               const float *dh_last,
+                               const float *dc_last,
+                               bool accumulate,
+                               float *dx,
+                               float *dw_ih,
+                               float *dw_hh,
+                               float *dbias,
+                               float *dh0,
+                               float *dc0,
+                               double *step_norms);
+
+// A GRU over whole sequences: zx_t = w_ih * x_t + bias_ih, zh_t = w_hh * h_(t-1) + bias_hh, then as
+// ek_gru_cell_forward_f32.
+//
+// Shapes: x [seq, batch, input], lengths [batch], w_ih [3 * hidden, input], w_hh [3 * hidden, hidden], bias_ih and bias_hh
+// [3 * hidden], h0 [batch, hidden], h [seq, batch, hidden], zx and zh [seq, batch, 3 * hidden]. Gates stand in the order
+// r, z, n: PyTorch's weights and biases load as they are. h, zx and zh are what backward needs.
+//
+// From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+// its pre-activations there are stored as zeros.
+//
+// NULL: lengths (all seq), bias_ih, bias_hh (none), h0 (zeros). Aliasing: inputs may overlap each other; outputs overlap
+// nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_gru_forward_f32(const ek_context *ctx,
+                             size_t seq,
+                             size_t batch,
+                             size_t input,
+                             size_t hidden,
+                             const float *x,
+                             const size_t *lengths,
+                             const float *w_ih,
+                             const float *w_hh,
+                             const float *bias_ih,
+                             const float *bias_hh,
+                             const float *h0,
+                             float *h,
+                             float *zx,
+                             float *zh);
+
+// Back through ek_gru_forward_f32, through all of time.
+//
+// dh [seq, batch, hidden] is the gradient of every h, dh_last [batch, hidden] what is added to it for the last state.
+// dx, dw_ih, dw_hh, dbias_ih, dbias_hh are shaped as what they are gradients of, dh0 as h0. step_norms[t] receives the Euclidean norm
+// of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+// the range of float on that way comes out right after it.
+//
+// With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+// dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+//
+// NULL: lengths (all seq), h0 (zeros), dh, dh_last (zeros), and dx, dbias_ih, dbias_hh, dh0, step_norms (not wanted). Aliasing:
+// inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_gru_backward_f32(const ek_context *ctx,
+                              size_t seq,
+                              size_t batch,
+                              size_t input,
+                              size_t hidden,
+                              const float *x,
+                              const size_t *lengths,
+                              const float *w_ih,
+                              const float *w_hh,
+                              const float *h0,
+                              const float *h,
+                              const float *zx,
+                              const float *zh,
+                              const float *dh,
+                              const float *dh_last,
+                              bool accumulate,
+                              float *dx,
+                              float *dw_ih,
+                              float *dw_hh,
+                              float *dbias_ih,
+                              float *dbias_hh,
+                              float *dh0,
+                              double *step_norms);
+
 // Cross-entropy of softmax(logits) with class indices, and its gradient.
 //
 // With e = label_smoothing in [0, 1], p = softmax(logits), q_j = (1 - e) * [j = target] + e / classes: losses = -sum
@@ -1613,6 +1929,68 @@ ek_status ek_bce_with_logits_f32(const ek_context *ctx,
                                  const float *target,
                                  double *mean_loss,
                                  float *dlogits);
+
+// out = softmax(scale * Q * K^T) * V for each head, and lse = log sum exp of each row of logits.
+//
+// q, out [batch, heads, seq_q, head_dim]; k, v [batch, kv_heads, seq_k, head_dim]; lse [batch, heads, seq_q]. kv_heads
+// divides heads, and head h uses keys and values of head h / (heads / kv_heads). head_dim is at most 256.
+//
+// causal: query i sees keys j <= i + seq_k - seq_q, so that the last query sees all keys (the lower right alignment);
+// where the lengths are equal, the lower triangle. A query that sees nothing has out = 0 and lse = -Inf. Keys that a
+// query does not see have no influence on it, whatever they hold.
+//
+// No [seq_q, seq_k] matrix is ever in memory: workspace does not grow with the lengths.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_ARGUMENT (kv_heads, alignment), EK_STATUS_INVALID_SIZE,
+// EK_STATUS_UNSUPPORTED (head_dim), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_attention_forward_f32(const ek_context *ctx,
+                                   float scale,
+                                   bool causal,
+                                   size_t batch,
+                                   size_t heads,
+                                   size_t kv_heads,
+                                   size_t seq_q,
+                                   size_t seq_k,
+                                   size_t head_dim,
+                                   const float *q,
+                                   const float *k,
+                                   const float *v,
+                                   float *out,
+                                   float *lse);
+
+// The gradients of ek_attention_forward_f32: with P = exp(scale * Q * K^T - lse), delta = sum dout*out of each row and
+// dS = P * (dout * V^T - delta): dq = scale * dS * K, dk = scale * dS^T * Q, dv = P^T * dout.
+//
+// dout, dq as q; dk, dv as k; out and lse are what the forward pass returned for the same arguments. Heads that share
+// keys and values add up. dq, dk, dv are overwritten.
+//
+// Workspace is linear in seq_q and seq_k.
+//
+// Aliasing: inputs may overlap each other; outputs overlap nothing.
+//
+// Errors: those of ek_attention_forward_f32.
+EK_API
+ek_status ek_attention_backward_f32(const ek_context *ctx,
+                                    float scale,
+                                    bool causal,
+                                    size_t batch,
+                                    size_t heads,
+                                    size_t kv_heads,
+                                    size_t seq_q,
+                                    size_t seq_k,
+                                    size_t head_dim,
+                                    const float *q,
+                                    const float *k,
+                                    const float *v,
+                                    const float *out,
+                                    const float *lse,
+                                    const float *dout,
+                                    float *dq,
+                                    float *dk,
+                                    float *dv);
 
 // Fills w [n] with uniform numbers in [low, high).
 //
@@ -1678,6 +2056,23 @@ ek_status ek_init_he_f32(const ek_context *ctx,
                          size_t fan_in,
                          size_t n,
                          float *w);
+
+// Fills w [rows, cols] with gain * Q, Q uniform over the matrices whose shorter side's vectors are orthonormal: Q^T Q = I
+// for rows >= cols, else Q Q^T = I.
+//
+// The same bits for any number of threads; unlike in the other tensors, every element depends on all of (seed, stream).
+// Computed in double and rounded once. Workspace: 8 bytes for each element, which the calling thread keeps.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, gain unless finite),
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_init_orthogonal_f32(const ek_context *ctx,
+                                 uint64_t seed,
+                                 uint64_t stream,
+                                 float gain,
+                                 size_t rows,
+                                 size_t cols,
+                                 float *w);
 
 // Sets the defaults: no clipping, no loss scale, steps with a NaN or infinite gradient are skipped. NULL is left alone.
 EK_API void ek_clip_options_init(ek_clip_options *options);
@@ -2051,6 +2446,134 @@ EK_API void ek_flow_report_init(ek_flow_report *report);
 // Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (a negative norm, alignment,
 // struct_size), EK_STATUS_OVERLAP.
 EK_API ek_status ek_gradient_flow(size_t layers, const double *grad_norms, ek_flow_report *out);
+
+// The spectral norm ||W||_2 of w [rows, cols], rows ldw apart: its largest singular value.
+//
+// Lanczos' iteration from a fixed start, in double, one pass over w for each step. It has converged when the last third of
+// the iterations added no more than tolerance / 2, relative to sigma. max_iterations 0 stands for 4096, the limit of what
+// is made. No rows or no columns: 0.
+//
+// Errors: EK_STATUS_NOT_CONVERGED (sigma is then the best lower bound, or NaN where w holds a NaN or an infinity; more
+// iterations or a larger tolerance help), EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT
+// (alignment, tolerance unless finite and >= 0), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_spectral_norm_f32(const ek_context *ctx,
+                               size_t rows,
+                               size_t cols,
+                               const float *w,
+                               size_t ldw,
+                               size_t max_iterations,
+                               double tolerance,
+                               double *sigma);
+
+// The spectral radius max |lambda| of w [n, n], rows ldw apart: over time the gradient of a recurrence with these weights
+// vanishes below 1 and explodes above.
+//
+// Norms of repeated squares, rescaled, in double: right for complex pairs, Jordan blocks and matrices that are not normal.
+// It has converged when the bound ||W^N||^(1/N) and an estimate that knows no constant agree within 5e-5, which takes 14 to
+// 22 squarings; the estimate is usually far closer. max_squarings 0 stands for 48, the limit of what is made. n = 0: 0.
+// Workspace: 16 n^2 bytes, which the calling thread keeps.
+//
+// Errors: EK_STATUS_NOT_CONVERGED (rho is then the best estimate, or NaN where w holds a NaN or an infinity),
+// EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_spectral_radius_f32(const ek_context *ctx,
+                                 size_t n,
+                                 const float *w,
+                                 size_t ldw,
+                                 size_t max_squarings,
+                                 double *rho);
+
+// ||W D||_2 with D = diag(phi'(z_prev)): the norm of the Jacobian that takes the gradient back through one layer,
+// delta_prev = D W^T delta.
+//
+// w [out_features, in_features]; z_prev [in_features], the pre-activations of the layer below; act one of EK_ACTIVATION_
+// with its act_param. Iterations, tolerance and sigma as in ek_spectral_norm_f32.
+//
+// Errors: as ek_spectral_norm_f32, and EK_STATUS_INVALID_ARGUMENT for act and act_param.
+EK_API
+ek_status ek_jacobian_norm_f32(const ek_context *ctx,
+                               ek_activation act,
+                               float act_param,
+                               size_t out_features,
+                               size_t in_features,
+                               const float *w,
+                               const float *z_prev,
+                               size_t max_iterations,
+                               double tolerance,
+                               double *sigma);
+
+// Mean, deviation, minimum and maximum of each column of x [rows, cols]. mean, std, min, max [cols]; std, min, max may be
+// NULL.
+//
+// std = sqrt(sum (x - mean)^2 / n), of the population. Sums are double, about a value of the column: an offset of 1e8 costs
+// nothing, and a constant column has its value as mean and 0 as std, exactly. NaN entries are missing values and enter
+// nothing: ek_column_stats_counted_f32 says how many there are. A column of nothing else has NaN for everything; infinite
+// entries are values. No rows or no columns: nothing is written. Aliasing: outputs overlap nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+// EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_column_stats_f32(const ek_context *ctx,
+                              size_t rows,
+                              size_t cols,
+                              const float *x,
+                              double *mean,
+                              double *std,
+                              float *min,
+                              float *max);
+
+// ek_column_stats_f32, and in nans [cols] how many entries of each column are NaN.
+//
+// Errors: as there.
+EK_API
+ek_status ek_column_stats_counted_f32(const ek_context *ctx,
+                                      size_t rows,
+                                      size_t cols,
+                                      const float *x,
+                                      double *mean,
+                                      double *std,
+                                      float *min,
+                                      float *max,
+                                      uint64_t *nans);
+
+// y = (x - mean) / (std + eps), column by column: features of mean 0 and deviation 1. x, y [rows, cols]; mean, std [cols],
+// those of ek_column_stats_f32 or of other data.
+//
+// Where std + eps is 0 it counts as 1, so that a constant column becomes 0. NaN stays NaN. Computed in double, rounded
+// once. Aliasing: y may be x.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, eps unless finite and
+// >= 0), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_standardize_f32(const ek_context *ctx,
+                             size_t rows,
+                             size_t cols,
+                             const double *mean,
+                             const double *std,
+                             float eps,
+                             const float *x,
+                             float *y);
+
+// y = low + (x - min) * (high - low) / (max - min), column by column: features in [low, high]. x, y [rows, cols]; min, max
+// [cols], those of ek_column_stats_f32 or of other data, beyond which y is beyond [low, high].
+//
+// Where max is min their difference counts as 1, so that a constant column becomes low. NaN stays NaN. Computed in double,
+// rounded once. Aliasing: y overlaps nothing.
+//
+// Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless low <= high and
+// both are finite), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+EK_API
+ek_status ek_rescale_f32(const ek_context *ctx,
+                         size_t rows,
+                         size_t cols,
+                         const float *min,
+                         const float *max,
+                         float low,
+                         float high,
+                         const float *x,
+                         float *y);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -26,6 +26,8 @@ unsafe extern "C" {
     fn ek_residual_add_f32(ctx: Pointer, n: usize, scale: f32, fx: Pointer, x: Pointer, y: Pointer) -> i32;
     fn ek_residual_add_bf16(ctx: Pointer, n: usize, scale: f32, fx: Pointer, x: Pointer, y: Pointer) -> i32;
     fn ek_residual_add_f16(ctx: Pointer, n: usize, scale: f32, fx: Pointer, x: Pointer, y: Pointer) -> i32;
+    fn ek_highway_forward_f32(ctx: Pointer, n: usize, gate_z: Pointer, h: Pointer, x: Pointer, y: Pointer) -> i32;
+    fn ek_highway_backward_f32(ctx: Pointer, n: usize, gate_z: Pointer, h: Pointer, x: Pointer, dy: Pointer, dgate_z: Pointer, dh: Pointer, dx: Pointer) -> i32;
     fn ek_linear_forward_f32(ctx: Pointer, act: i32, act_param: f32, batch: usize, in_features: usize, out_features: usize, x: Pointer, w: Pointer, bias: Pointer, z: Pointer, y: Pointer) -> i32;
     fn ek_linear_backward_input_f32(ctx: Pointer, act: i32, act_param: f32, batch: usize, in_features: usize, out_features: usize, dz: Pointer, w: Pointer, z_prev: Pointer, dx: Pointer) -> i32;
     fn ek_linear_backward_weight_f32(ctx: Pointer, batch: usize, in_features: usize, out_features: usize, dz: Pointer, x: Pointer, accumulate: bool, dw: Pointer, dbias: Pointer, sum_sq: Pointer) -> i32;
@@ -64,24 +66,64 @@ unsafe extern "C" {
     fn ek_add_layer_norm_backward_f16(ctx: Pointer, rows: usize, cols: usize, dy: Pointer, dsum: Pointer, sum: Pointer, mean: Pointer, rstd: Pointer, gamma: Pointer, accumulate: bool, dx: Pointer, dgamma: Pointer, dbeta: Pointer) -> i32;
     fn ek_rms_norm_forward_f16(ctx: Pointer, eps: f32, rows: usize, cols: usize, x: Pointer, gamma: Pointer, y: Pointer, rstd: Pointer) -> i32;
     fn ek_rms_norm_backward_f16(ctx: Pointer, rows: usize, cols: usize, dy: Pointer, x: Pointer, rstd: Pointer, gamma: Pointer, accumulate: bool, dx: Pointer, dgamma: Pointer) -> i32;
+    fn ek_lstm_cell_forward_f32(ctx: Pointer, batch: usize, hidden: usize, z: Pointer, c_prev: Pointer, c: Pointer, h: Pointer) -> i32;
+    fn ek_lstm_cell_backward_f32(ctx: Pointer, batch: usize, hidden: usize, z: Pointer, c_prev: Pointer, c: Pointer, dh: Pointer, dc: Pointer, dz: Pointer, dc_prev: Pointer) -> i32;
+    fn ek_gru_cell_forward_f32(ctx: Pointer, batch: usize, hidden: usize, zx: Pointer, zh: Pointer, h_prev: Pointer, h: Pointer) -> i32;
+    fn ek_gru_cell_backward_f32(ctx: Pointer, batch: usize, hidden: usize, zx: Pointer, zh: Pointer, h_prev: Pointer, dh: Pointer, dzx: Pointer, dzh: Pointer, dh_prev: Pointer) -> i32;
+    fn ek_rnn_forward_f32(ctx: Pointer, act: i32, act_param: f32, seq: usize, batch: usize, input: usize, hidden: usize, x: Pointer, lengths: Pointer, w_ih: Pointer, w_hh: Pointer, bias: Pointer, h0: Pointer, h: Pointer, z: Pointer) -> i32;
+    fn ek_rnn_backward_f32(ctx: Pointer, act: i32, act_param: f32, seq: usize, batch: usize, input: usize, hidden: usize, x: Pointer, lengths: Pointer, w_ih: Pointer, w_hh: Pointer, h0: Pointer, h: Pointer, z: Pointer, dh: Pointer, dh_last: Pointer, accumulate: bool, dx: Pointer, dw_ih: Pointer, dw_hh: Pointer, dbias: Pointer, dh0: Pointer, step_norms: Pointer) -> i32;
+    fn ek_lstm_forward_f32(ctx: Pointer, seq: usize, batch: usize, input: usize, hidden: usize, x: Pointer, lengths: Pointer, w_ih: Pointer, w_hh: Pointer, bias: Pointer, h0: Pointer, c0: Pointer, h: Pointer, c: Pointer, z: Pointer) -> i32;
+    fn ek_lstm_backward_f32(ctx: Pointer, seq: usize, batch: usize, input: usize, hidden: usize, x: Pointer, lengths: Pointer, w_ih: Pointer, w_hh: Pointer, h0: Pointer, c0: Pointer, h: Pointer, c: Pointer, z: Pointer, dh: Pointer, dh_last: Pointer, dc_last: Pointer, accumulate: bool, dx: Pointer, dw_ih: Pointer, dw_hh: Pointer, dbias: Pointer, dh0: Pointer, dc0: Pointer, step_norms: Pointer) -> i32;
+    fn ek_gru_forward_f32(ctx: Pointer, seq: usize, batch: usize, input: usize, hidden: usize, x: Pointer, lengths: Pointer, w_ih: Pointer, w_hh: Pointer, bias_ih: Pointer, bias_hh: Pointer, h0: Pointer, h: Pointer, zx: Pointer, zh: Pointer) -> i32;
+    fn ek_gru_backward_f32(ctx: Pointer, seq: usize, batch: usize, input: usize, hidden: usize, x: Pointer, lengths: Pointer, w_ih: Pointer, w_hh: Pointer, h0: Pointer, h: Pointer, zx: Pointer, zh: Pointer, dh: Pointer, dh_last: Pointer, accumulate: bool, dx: Pointer, dw_ih: Pointer, dw_hh: Pointer, dbias_ih: Pointer, dbias_hh: Pointer, dh0: Pointer, step_norms: Pointer) -> i32;
     fn ek_cross_entropy_f32(ctx: Pointer, label_smoothing: f32, ignore_index: i64, grad_scale: f32, rows: usize, classes: usize, logits: Pointer, targets: Pointer, losses: Pointer, mean_loss: Pointer, dlogits: Pointer) -> i32;
     fn ek_mse_f32(ctx: Pointer, grad_scale: f32, n: usize, prediction: Pointer, target: Pointer, mean_loss: Pointer, dprediction: Pointer) -> i32;
     fn ek_bce_with_logits_f32(ctx: Pointer, grad_scale: f32, n: usize, logits: Pointer, target: Pointer, mean_loss: Pointer, dlogits: Pointer) -> i32;
+    fn ek_attention_forward_f32(ctx: Pointer, scale: f32, causal: bool, batch: usize, heads: usize, kv_heads: usize, seq_q: usize, seq_k: usize, head_dim: usize, q: Pointer, k: Pointer, v: Pointer, out: Pointer, lse: Pointer) -> i32;
+    fn ek_attention_backward_f32(ctx: Pointer, scale: f32, causal: bool, batch: usize, heads: usize, kv_heads: usize, seq_q: usize, seq_k: usize, head_dim: usize, q: Pointer, k: Pointer, v: Pointer, out: Pointer, lse: Pointer, dout: Pointer, dq: Pointer, dk: Pointer, dv: Pointer) -> i32;
     fn ek_init_uniform_f32(ctx: Pointer, seed: u64, stream: u64, low: f32, high: f32, n: usize, w: Pointer) -> i32;
     fn ek_init_normal_f32(ctx: Pointer, seed: u64, stream: u64, mean: f32, std: f32, n: usize, w: Pointer) -> i32;
     fn ek_init_xavier_f32(ctx: Pointer, seed: u64, stream: u64, distribution: i32, gain: f32, fan_in: usize, fan_out: usize, n: usize, w: Pointer) -> i32;
     fn ek_init_he_f32(ctx: Pointer, seed: u64, stream: u64, distribution: i32, negative_slope: f32, fan_in: usize, n: usize, w: Pointer) -> i32;
-    fn ek_clip_sgd_f32(ctx: Pointer, clip: Pointer, sgd: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, momentum: Pointer, report: Pointer) -> i32;
-    fn ek_clip_adam_f32(ctx: Pointer, clip: Pointer, adam: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, m: Pointer, v: Pointer, report: Pointer) -> i32;
+    fn ek_init_orthogonal_f32(ctx: Pointer, seed: u64, stream: u64, gain: f32, rows: usize, cols: usize, w: Pointer) -> i32;
     fn ek_grad_norm_f32(ctx: Pointer, count: usize, sizes: Pointer, grads: Pointer, tensor_norms: Pointer, norm: Pointer) -> i32;
     fn ek_clip_by_norm_f32(ctx: Pointer, max_norm: f32, count: usize, sizes: Pointer, grads: Pointer, norm: Pointer) -> i32;
     fn ek_clip_by_value_f32(ctx: Pointer, limit: f32, n: usize, g: Pointer) -> i32;
     fn ek_unscale_f32(ctx: Pointer, loss_scale: f32, n: usize, g: Pointer, nonfinite: Pointer) -> i32;
+    fn ek_clip_sgd_f32(ctx: Pointer, clip: Pointer, sgd: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, momentum: Pointer, report: Pointer) -> i32;
+    fn ek_clip_sgd_bf16(ctx: Pointer, clip: Pointer, sgd: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, momentum: Pointer, params_bf16: Pointer, report: Pointer) -> i32;
+    fn ek_clip_sgd_f16(ctx: Pointer, clip: Pointer, sgd: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, momentum: Pointer, params_f16: Pointer, report: Pointer) -> i32;
+    fn ek_clip_adam_f32(ctx: Pointer, clip: Pointer, adam: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, m: Pointer, v: Pointer, report: Pointer) -> i32;
+    fn ek_clip_adam_bf16(ctx: Pointer, clip: Pointer, adam: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, m: Pointer, v: Pointer, params_bf16: Pointer, report: Pointer) -> i32;
+    fn ek_clip_adam_f16(ctx: Pointer, clip: Pointer, adam: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, m: Pointer, v: Pointer, params_f16: Pointer, report: Pointer) -> i32;
+    fn ek_clip_rmsprop_f32(ctx: Pointer, clip: Pointer, rmsprop: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, square_avg: Pointer, momentum: Pointer, grad_avg: Pointer, report: Pointer) -> i32;
+    fn ek_clip_adagrad_f32(ctx: Pointer, clip: Pointer, adagrad: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, sum: Pointer, report: Pointer) -> i32;
+    fn ek_clip_lion_f32(ctx: Pointer, clip: Pointer, lion: Pointer, count: usize, sizes: Pointer, params: Pointer, grads: Pointer, m: Pointer, report: Pointer) -> i32;
+    fn ek_loss_scaler_update(scaler: Pointer, found_nonfinite: bool) -> i32;
+    fn ek_schedule_lr(schedule: Pointer, step: u64, lr: Pointer) -> i32;
+    fn ek_convert_f32_to_bf16(ctx: Pointer, n: usize, x: Pointer, y: Pointer) -> i32;
+    fn ek_convert_bf16_to_f32(ctx: Pointer, n: usize, x: Pointer, y: Pointer) -> i32;
+    fn ek_convert_f32_to_f16(ctx: Pointer, n: usize, x: Pointer, y: Pointer) -> i32;
+    fn ek_convert_f16_to_f32(ctx: Pointer, n: usize, x: Pointer, y: Pointer) -> i32;
+    fn ek_convert_f32_to_bf16_stochastic(ctx: Pointer, seed: u64, n: usize, x: Pointer, y: Pointer) -> i32;
+    fn ek_convert_f32_to_f16_stochastic(ctx: Pointer, seed: u64, n: usize, x: Pointer, y: Pointer) -> i32;
     fn ek_tensor_stats_f32(ctx: Pointer, n: usize, x: Pointer, out: Pointer) -> i32;
     fn ek_gradient_flow(layers: usize, grad_norms: Pointer, out: Pointer) -> i32;
+    fn ek_spectral_norm_f32(ctx: Pointer, rows: usize, cols: usize, w: Pointer, ldw: usize, max_iterations: usize, tolerance: f64, sigma: Pointer) -> i32;
+    fn ek_spectral_radius_f32(ctx: Pointer, n: usize, w: Pointer, ldw: usize, max_squarings: usize, rho: Pointer) -> i32;
+    fn ek_jacobian_norm_f32(ctx: Pointer, act: i32, act_param: f32, out_features: usize, in_features: usize, w: Pointer, z_prev: Pointer, max_iterations: usize, tolerance: f64, sigma: Pointer) -> i32;
+    fn ek_column_stats_f32(ctx: Pointer, rows: usize, cols: usize, x: Pointer, mean: Pointer, std: Pointer, min: Pointer, max: Pointer) -> i32;
+    fn ek_column_stats_counted_f32(ctx: Pointer, rows: usize, cols: usize, x: Pointer, mean: Pointer, std: Pointer, min: Pointer, max: Pointer, nans: Pointer) -> i32;
+    fn ek_standardize_f32(ctx: Pointer, rows: usize, cols: usize, mean: Pointer, std: Pointer, eps: f32, x: Pointer, y: Pointer) -> i32;
+    fn ek_rescale_f32(ctx: Pointer, rows: usize, cols: usize, min: Pointer, max: Pointer, low: f32, high: f32, x: Pointer, y: Pointer) -> i32;
+    fn ek_adagrad_options_init(to: Pointer);
     fn ek_adam_options_init(to: Pointer);
     fn ek_clip_options_init(to: Pointer);
     fn ek_flow_report_init(to: Pointer);
+    fn ek_lion_options_init(to: Pointer);
+    fn ek_loss_scaler_init(to: Pointer);
+    fn ek_rmsprop_options_init(to: Pointer);
+    fn ek_schedule_init(to: Pointer);
     fn ek_sgd_options_init(to: Pointer);
     fn ek_step_report_init(to: Pointer);
     fn ek_tensor_stats_init(to: Pointer);
@@ -109,6 +151,8 @@ pub const CALLS: &[(&str, fn(&mut Generator))] = &[
     ("ek_residual_add_f32", residual_add_f32),
     ("ek_residual_add_bf16", residual_add_bf16),
     ("ek_residual_add_f16", residual_add_f16),
+    ("ek_highway_forward_f32", highway_forward_f32),
+    ("ek_highway_backward_f32", highway_backward_f32),
     ("ek_linear_forward_f32", linear_forward_f32),
     ("ek_linear_backward_input_f32", linear_backward_input_f32),
     ("ek_linear_backward_weight_f32", linear_backward_weight_f32),
@@ -147,21 +191,56 @@ pub const CALLS: &[(&str, fn(&mut Generator))] = &[
     ("ek_add_layer_norm_backward_f16", add_layer_norm_backward_f16),
     ("ek_rms_norm_forward_f16", rms_norm_forward_f16),
     ("ek_rms_norm_backward_f16", rms_norm_backward_f16),
+    ("ek_lstm_cell_forward_f32", lstm_cell_forward_f32),
+    ("ek_lstm_cell_backward_f32", lstm_cell_backward_f32),
+    ("ek_gru_cell_forward_f32", gru_cell_forward_f32),
+    ("ek_gru_cell_backward_f32", gru_cell_backward_f32),
+    ("ek_rnn_forward_f32", rnn_forward_f32),
+    ("ek_rnn_backward_f32", rnn_backward_f32),
+    ("ek_lstm_forward_f32", lstm_forward_f32),
+    ("ek_lstm_backward_f32", lstm_backward_f32),
+    ("ek_gru_forward_f32", gru_forward_f32),
+    ("ek_gru_backward_f32", gru_backward_f32),
     ("ek_cross_entropy_f32", cross_entropy_f32),
     ("ek_mse_f32", mse_f32),
     ("ek_bce_with_logits_f32", bce_with_logits_f32),
+    ("ek_attention_forward_f32", attention_forward_f32),
+    ("ek_attention_backward_f32", attention_backward_f32),
     ("ek_init_uniform_f32", init_uniform_f32),
     ("ek_init_normal_f32", init_normal_f32),
     ("ek_init_xavier_f32", init_xavier_f32),
     ("ek_init_he_f32", init_he_f32),
-    ("ek_clip_sgd_f32", clip_sgd_f32),
-    ("ek_clip_adam_f32", clip_adam_f32),
+    ("ek_init_orthogonal_f32", init_orthogonal_f32),
     ("ek_grad_norm_f32", grad_norm_f32),
     ("ek_clip_by_norm_f32", clip_by_norm_f32),
     ("ek_clip_by_value_f32", clip_by_value_f32),
     ("ek_unscale_f32", unscale_f32),
+    ("ek_clip_sgd_f32", clip_sgd_f32),
+    ("ek_clip_sgd_bf16", clip_sgd_bf16),
+    ("ek_clip_sgd_f16", clip_sgd_f16),
+    ("ek_clip_adam_f32", clip_adam_f32),
+    ("ek_clip_adam_bf16", clip_adam_bf16),
+    ("ek_clip_adam_f16", clip_adam_f16),
+    ("ek_clip_rmsprop_f32", clip_rmsprop_f32),
+    ("ek_clip_adagrad_f32", clip_adagrad_f32),
+    ("ek_clip_lion_f32", clip_lion_f32),
+    ("ek_loss_scaler_update", loss_scaler_update),
+    ("ek_schedule_lr", schedule_lr),
+    ("ek_convert_f32_to_bf16", convert_f32_to_bf16),
+    ("ek_convert_bf16_to_f32", convert_bf16_to_f32),
+    ("ek_convert_f32_to_f16", convert_f32_to_f16),
+    ("ek_convert_f16_to_f32", convert_f16_to_f32),
+    ("ek_convert_f32_to_bf16_stochastic", convert_f32_to_bf16_stochastic),
+    ("ek_convert_f32_to_f16_stochastic", convert_f32_to_f16_stochastic),
     ("ek_tensor_stats_f32", tensor_stats_f32),
     ("ek_gradient_flow", gradient_flow),
+    ("ek_spectral_norm_f32", spectral_norm_f32),
+    ("ek_spectral_radius_f32", spectral_radius_f32),
+    ("ek_jacobian_norm_f32", jacobian_norm_f32),
+    ("ek_column_stats_f32", column_stats_f32),
+    ("ek_column_stats_counted_f32", column_stats_counted_f32),
+    ("ek_standardize_f32", standardize_f32),
+    ("ek_rescale_f32", rescale_f32),
 ];
 
 fn matmul_f32(args: &mut Generator) {
@@ -550,6 +629,43 @@ fn residual_add_f16(args: &mut Generator) {
     args.begin();
     // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
     let status = unsafe { ek_residual_add_f16(context, n, scale, fx, x, y) };
+    args.finish(status);
+}
+
+fn highway_forward_f32(args: &mut Generator) {
+    args.start("ek_highway_forward_f32");
+    let n = args.dim("n", 2);
+    let gate_z = args.tensor("gate_z", 4, &[n], Kind::Input, false);
+    let h = args.tensor("h", 4, &[n], Kind::Input, false);
+    let x = args.tensor("x", 4, &[n], Kind::Input, false);
+    let y = args.tensor("y", 4, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_highway_forward_f32(context, n, gate_z, h, x, y) };
+    args.finish(status);
+}
+
+fn highway_backward_f32(args: &mut Generator) {
+    args.start("ek_highway_backward_f32");
+    let n = args.dim("n", 2);
+    let gate_z = args.tensor("gate_z", 4, &[n], Kind::Input, false);
+    let h = args.tensor("h", 4, &[n], Kind::Input, false);
+    let x = args.tensor("x", 4, &[n], Kind::Input, false);
+    let dy = args.tensor("dy", 4, &[n], Kind::Input, false);
+    let dgate_z = args.tensor("dgate_z", 4, &[n], Kind::Output, false);
+    let dh = args.tensor("dh", 4, &[n], Kind::Output, false);
+    let dx = args.tensor("dx", 4, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_highway_backward_f32(context, n, gate_z, h, x, dy, dgate_z, dh, dx) };
     args.finish(status);
 }
 
@@ -1327,6 +1443,266 @@ fn rms_norm_backward_f16(args: &mut Generator) {
     args.finish(status);
 }
 
+fn lstm_cell_forward_f32(args: &mut Generator) {
+    args.start("ek_lstm_cell_forward_f32");
+    let batch = args.dim("batch", 2);
+    let hidden = args.dim("hidden", 2);
+    let z = args.tensor("z", 4, &[batch, args.times(4, hidden)], Kind::Input, false);
+    let c_prev = args.tensor("c_prev", 4, &[batch, hidden], Kind::Input, false);
+    let c = args.tensor("c", 4, &[batch, hidden], Kind::Output, false);
+    let h = args.tensor("h", 4, &[batch, hidden], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_lstm_cell_forward_f32(context, batch, hidden, z, c_prev, c, h) };
+    args.finish(status);
+}
+
+fn lstm_cell_backward_f32(args: &mut Generator) {
+    args.start("ek_lstm_cell_backward_f32");
+    let batch = args.dim("batch", 2);
+    let hidden = args.dim("hidden", 2);
+    let z = args.tensor("z", 4, &[batch, args.times(4, hidden)], Kind::Input, false);
+    let c_prev = args.tensor("c_prev", 4, &[batch, hidden], Kind::Input, false);
+    let c = args.tensor("c", 4, &[batch, hidden], Kind::Input, false);
+    let dh = args.tensor("dh", 4, &[batch, hidden], Kind::Input, false);
+    let dc = args.tensor("dc", 4, &[batch, hidden], Kind::Input, true);
+    let dz = args.tensor("dz", 4, &[batch, args.times(4, hidden)], Kind::Output, false);
+    let dc_prev = args.tensor("dc_prev", 4, &[batch, hidden], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_lstm_cell_backward_f32(context, batch, hidden, z, c_prev, c, dh, dc, dz, dc_prev) };
+    args.finish(status);
+}
+
+fn gru_cell_forward_f32(args: &mut Generator) {
+    args.start("ek_gru_cell_forward_f32");
+    let batch = args.dim("batch", 2);
+    let hidden = args.dim("hidden", 2);
+    let zx = args.tensor("zx", 4, &[batch, args.times(3, hidden)], Kind::Input, false);
+    let zh = args.tensor("zh", 4, &[batch, args.times(3, hidden)], Kind::Input, false);
+    let h_prev = args.tensor("h_prev", 4, &[batch, hidden], Kind::Input, false);
+    let h = args.tensor("h", 4, &[batch, hidden], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_gru_cell_forward_f32(context, batch, hidden, zx, zh, h_prev, h) };
+    args.finish(status);
+}
+
+fn gru_cell_backward_f32(args: &mut Generator) {
+    args.start("ek_gru_cell_backward_f32");
+    let batch = args.dim("batch", 2);
+    let hidden = args.dim("hidden", 2);
+    let zx = args.tensor("zx", 4, &[batch, args.times(3, hidden)], Kind::Input, false);
+    let zh = args.tensor("zh", 4, &[batch, args.times(3, hidden)], Kind::Input, false);
+    let h_prev = args.tensor("h_prev", 4, &[batch, hidden], Kind::Input, false);
+    let dh = args.tensor("dh", 4, &[batch, hidden], Kind::Input, false);
+    let dzx = args.tensor("dzx", 4, &[batch, args.times(3, hidden)], Kind::Output, false);
+    let dzh = args.tensor("dzh", 4, &[batch, args.times(3, hidden)], Kind::Output, false);
+    let dh_prev = args.tensor("dh_prev", 4, &[batch, hidden], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_gru_cell_backward_f32(context, batch, hidden, zx, zh, h_prev, dh, dzx, dzh, dh_prev) };
+    args.finish(status);
+}
+
+fn rnn_forward_f32(args: &mut Generator) {
+    args.start("ek_rnn_forward_f32");
+    let act = args.choice("ek_activation");
+    let act_param = args.f32("act_param");
+    let seq = args.dim("seq", 3);
+    let batch = args.dim("batch", 3);
+    let input = args.dim("input", 3);
+    let hidden = args.dim("hidden", 3);
+    let x = args.tensor("x", 4, &[seq, batch, input], Kind::Input, false);
+    let lengths = args.tensor("lengths", 8, &[batch], Kind::Input, true);
+    let w_ih = args.tensor("w_ih", 4, &[hidden, input], Kind::Input, false);
+    let w_hh = args.tensor("w_hh", 4, &[hidden, hidden], Kind::Input, false);
+    let bias = args.tensor("bias", 4, &[hidden], Kind::Input, true);
+    let h0 = args.tensor("h0", 4, &[batch, hidden], Kind::Input, true);
+    let h = args.tensor("h", 4, &[seq, batch, hidden], Kind::Output, false);
+    let z = args.tensor("z", 4, &[seq, batch, hidden], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_rnn_forward_f32(context, act, act_param, seq, batch, input, hidden, x, lengths, w_ih, w_hh, bias, h0, h, z) };
+    args.finish(status);
+}
+
+fn rnn_backward_f32(args: &mut Generator) {
+    args.start("ek_rnn_backward_f32");
+    let act = args.choice("ek_activation");
+    let act_param = args.f32("act_param");
+    let seq = args.dim("seq", 3);
+    let batch = args.dim("batch", 3);
+    let input = args.dim("input", 3);
+    let hidden = args.dim("hidden", 3);
+    let accumulate = args.bool("accumulate");
+    let x = args.tensor("x", 4, &[seq, batch, input], Kind::Input, false);
+    let lengths = args.tensor("lengths", 8, &[batch], Kind::Input, true);
+    let w_ih = args.tensor("w_ih", 4, &[hidden, input], Kind::Input, false);
+    let w_hh = args.tensor("w_hh", 4, &[hidden, hidden], Kind::Input, false);
+    let h0 = args.tensor("h0", 4, &[batch, hidden], Kind::Input, true);
+    let h = args.tensor("h", 4, &[seq, batch, hidden], Kind::Input, false);
+    let z = args.tensor("z", 4, &[seq, batch, hidden], Kind::Input, false);
+    let dh = args.tensor("dh", 4, &[seq, batch, hidden], Kind::Input, true);
+    let dh_last = args.tensor("dh_last", 4, &[batch, hidden], Kind::Input, true);
+    let dx = args.tensor("dx", 4, &[seq, batch, input], Kind::Output, true);
+    let dw_ih = args.tensor("dw_ih", 4, &[hidden, input], Kind::Output, false);
+    let dw_hh = args.tensor("dw_hh", 4, &[hidden, hidden], Kind::Output, false);
+    let dbias = args.tensor("dbias", 4, &[hidden], Kind::Output, true);
+    let dh0 = args.tensor("dh0", 4, &[batch, hidden], Kind::Output, true);
+    let step_norms = args.tensor("step_norms", 8, &[seq], Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_rnn_backward_f32(context, act, act_param, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, z, dh, dh_last, accumulate, dx, dw_ih, dw_hh, dbias, dh0, step_norms) };
+    args.finish(status);
+}
+
+fn lstm_forward_f32(args: &mut Generator) {
+    args.start("ek_lstm_forward_f32");
+    let seq = args.dim("seq", 3);
+    let batch = args.dim("batch", 3);
+    let input = args.dim("input", 3);
+    let hidden = args.dim("hidden", 3);
+    let x = args.tensor("x", 4, &[seq, batch, input], Kind::Input, false);
+    let lengths = args.tensor("lengths", 8, &[batch], Kind::Input, true);
+    let w_ih = args.tensor("w_ih", 4, &[args.times(4, hidden), input], Kind::Input, false);
+    let w_hh = args.tensor("w_hh", 4, &[args.times(4, hidden), hidden], Kind::Input, false);
+    let bias = args.tensor("bias", 4, &[args.times(4, hidden)], Kind::Input, true);
+    let h0 = args.tensor("h0", 4, &[batch, hidden], Kind::Input, true);
+    let c0 = args.tensor("c0", 4, &[batch, hidden], Kind::Input, true);
+    let h = args.tensor("h", 4, &[seq, batch, hidden], Kind::Output, false);
+    let c = args.tensor("c", 4, &[seq, batch, hidden], Kind::Output, false);
+    let z = args.tensor("z", 4, &[seq, batch, args.times(4, hidden)], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_lstm_forward_f32(context, seq, batch, input, hidden, x, lengths, w_ih, w_hh, bias, h0, c0, h, c, z) };
+    args.finish(status);
+}
+
+fn lstm_backward_f32(args: &mut Generator) {
+    args.start("ek_lstm_backward_f32");
+    let seq = args.dim("seq", 3);
+    let batch = args.dim("batch", 3);
+    let input = args.dim("input", 3);
+    let hidden = args.dim("hidden", 3);
+    let accumulate = args.bool("accumulate");
+    let x = args.tensor("x", 4, &[seq, batch, input], Kind::Input, false);
+    let lengths = args.tensor("lengths", 8, &[batch], Kind::Input, true);
+    let w_ih = args.tensor("w_ih", 4, &[args.times(4, hidden), input], Kind::Input, false);
+    let w_hh = args.tensor("w_hh", 4, &[args.times(4, hidden), hidden], Kind::Input, false);
+    let h0 = args.tensor("h0", 4, &[batch, hidden], Kind::Input, true);
+    let c0 = args.tensor("c0", 4, &[batch, hidden], Kind::Input, true);
+    let h = args.tensor("h", 4, &[seq, batch, hidden], Kind::Input, false);
+    let c = args.tensor("c", 4, &[seq, batch, hidden], Kind::Input, false);
+    let z = args.tensor("z", 4, &[seq, batch, args.times(4, hidden)], Kind::Input, false);
+    let dh = args.tensor("dh", 4, &[seq, batch, hidden], Kind::Input, true);
+    let dh_last = args.tensor("dh_last", 4, &[batch, hidden], Kind::Input, true);
+    let dc_last = args.tensor("dc_last", 4, &[batch, hidden], Kind::Input, true);
+    let dx = args.tensor("dx", 4, &[seq, batch, input], Kind::Output, true);
+    let dw_ih = args.tensor("dw_ih", 4, &[args.times(4, hidden), input], Kind::Output, false);
+    let dw_hh = args.tensor("dw_hh", 4, &[args.times(4, hidden), hidden], Kind::Output, false);
+    let dbias = args.tensor("dbias", 4, &[args.times(4, hidden)], Kind::Output, true);
+    let dh0 = args.tensor("dh0", 4, &[batch, hidden], Kind::Output, true);
+    let dc0 = args.tensor("dc0", 4, &[batch, hidden], Kind::Output, true);
+    let step_norms = args.tensor("step_norms", 8, &[seq], Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_lstm_backward_f32(context, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, c0, h, c, z, dh, dh_last, dc_last, accumulate, dx, dw_ih, dw_hh, dbias, dh0, dc0, step_norms) };
+    args.finish(status);
+}
+
+fn gru_forward_f32(args: &mut Generator) {
+    args.start("ek_gru_forward_f32");
+    let seq = args.dim("seq", 3);
+    let batch = args.dim("batch", 3);
+    let input = args.dim("input", 3);
+    let hidden = args.dim("hidden", 3);
+    let x = args.tensor("x", 4, &[seq, batch, input], Kind::Input, false);
+    let lengths = args.tensor("lengths", 8, &[batch], Kind::Input, true);
+    let w_ih = args.tensor("w_ih", 4, &[args.times(3, hidden), input], Kind::Input, false);
+    let w_hh = args.tensor("w_hh", 4, &[args.times(3, hidden), hidden], Kind::Input, false);
+    let bias_ih = args.tensor("bias_ih", 4, &[args.times(3, hidden)], Kind::Input, true);
+    let bias_hh = args.tensor("bias_hh", 4, &[args.times(3, hidden)], Kind::Input, true);
+    let h0 = args.tensor("h0", 4, &[batch, hidden], Kind::Input, true);
+    let h = args.tensor("h", 4, &[seq, batch, hidden], Kind::Output, false);
+    let zx = args.tensor("zx", 4, &[seq, batch, args.times(3, hidden)], Kind::Output, false);
+    let zh = args.tensor("zh", 4, &[seq, batch, args.times(3, hidden)], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_gru_forward_f32(context, seq, batch, input, hidden, x, lengths, w_ih, w_hh, bias_ih, bias_hh, h0, h, zx, zh) };
+    args.finish(status);
+}
+
+fn gru_backward_f32(args: &mut Generator) {
+    args.start("ek_gru_backward_f32");
+    let seq = args.dim("seq", 3);
+    let batch = args.dim("batch", 3);
+    let input = args.dim("input", 3);
+    let hidden = args.dim("hidden", 3);
+    let accumulate = args.bool("accumulate");
+    let x = args.tensor("x", 4, &[seq, batch, input], Kind::Input, false);
+    let lengths = args.tensor("lengths", 8, &[batch], Kind::Input, true);
+    let w_ih = args.tensor("w_ih", 4, &[args.times(3, hidden), input], Kind::Input, false);
+    let w_hh = args.tensor("w_hh", 4, &[args.times(3, hidden), hidden], Kind::Input, false);
+    let h0 = args.tensor("h0", 4, &[batch, hidden], Kind::Input, true);
+    let h = args.tensor("h", 4, &[seq, batch, hidden], Kind::Input, false);
+    let zx = args.tensor("zx", 4, &[seq, batch, args.times(3, hidden)], Kind::Input, false);
+    let zh = args.tensor("zh", 4, &[seq, batch, args.times(3, hidden)], Kind::Input, false);
+    let dh = args.tensor("dh", 4, &[seq, batch, hidden], Kind::Input, true);
+    let dh_last = args.tensor("dh_last", 4, &[batch, hidden], Kind::Input, true);
+    let dx = args.tensor("dx", 4, &[seq, batch, input], Kind::Output, true);
+    let dw_ih = args.tensor("dw_ih", 4, &[args.times(3, hidden), input], Kind::Output, false);
+    let dw_hh = args.tensor("dw_hh", 4, &[args.times(3, hidden), hidden], Kind::Output, false);
+    let dbias_ih = args.tensor("dbias_ih", 4, &[args.times(3, hidden)], Kind::Output, true);
+    let dbias_hh = args.tensor("dbias_hh", 4, &[args.times(3, hidden)], Kind::Output, true);
+    let dh0 = args.tensor("dh0", 4, &[batch, hidden], Kind::Output, true);
+    let step_norms = args.tensor("step_norms", 8, &[seq], Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_gru_backward_f32(context, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, zx, zh, dh, dh_last, accumulate, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, dh0, step_norms) };
+    args.finish(status);
+}
+
 fn cross_entropy_f32(args: &mut Generator) {
     args.start("ek_cross_entropy_f32");
     let label_smoothing = args.f32("label_smoothing");
@@ -1382,6 +1758,60 @@ fn bce_with_logits_f32(args: &mut Generator) {
     args.begin();
     // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
     let status = unsafe { ek_bce_with_logits_f32(context, grad_scale, n, logits, target, mean_loss, dlogits) };
+    args.finish(status);
+}
+
+fn attention_forward_f32(args: &mut Generator) {
+    args.start("ek_attention_forward_f32");
+    let scale = args.f32("scale");
+    let causal = args.bool("causal");
+    let batch = args.dim("batch", 4);
+    let heads = args.dim("heads", 4);
+    let seq_q = args.dim("seq_q", 4);
+    let seq_k = args.dim("seq_k", 4);
+    let head_dim = args.dim("head_dim", 4);
+    let kv_heads = args.divisor("kv_heads", heads);
+    let q = args.tensor("q", 4, &[batch, heads, seq_q, head_dim], Kind::Input, false);
+    let k = args.tensor("k", 4, &[batch, kv_heads, seq_k, head_dim], Kind::Input, false);
+    let v = args.tensor("v", 4, &[batch, kv_heads, seq_k, head_dim], Kind::Input, false);
+    let out = args.tensor("out", 4, &[batch, heads, seq_q, head_dim], Kind::Output, false);
+    let lse = args.tensor("lse", 4, &[batch, heads, seq_q], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_attention_forward_f32(context, scale, causal, batch, heads, kv_heads, seq_q, seq_k, head_dim, q, k, v, out, lse) };
+    args.finish(status);
+}
+
+fn attention_backward_f32(args: &mut Generator) {
+    args.start("ek_attention_backward_f32");
+    let scale = args.f32("scale");
+    let causal = args.bool("causal");
+    let batch = args.dim("batch", 4);
+    let heads = args.dim("heads", 4);
+    let seq_q = args.dim("seq_q", 4);
+    let seq_k = args.dim("seq_k", 4);
+    let head_dim = args.dim("head_dim", 4);
+    let kv_heads = args.divisor("kv_heads", heads);
+    let q = args.tensor("q", 4, &[batch, heads, seq_q, head_dim], Kind::Input, false);
+    let k = args.tensor("k", 4, &[batch, kv_heads, seq_k, head_dim], Kind::Input, false);
+    let v = args.tensor("v", 4, &[batch, kv_heads, seq_k, head_dim], Kind::Input, false);
+    let out = args.tensor("out", 4, &[batch, heads, seq_q, head_dim], Kind::Input, false);
+    let lse = args.tensor("lse", 4, &[batch, heads, seq_q], Kind::Input, false);
+    let dout = args.tensor("dout", 4, &[batch, heads, seq_q, head_dim], Kind::Input, false);
+    let dq = args.tensor("dq", 4, &[batch, heads, seq_q, head_dim], Kind::Output, false);
+    let dk = args.tensor("dk", 4, &[batch, kv_heads, seq_k, head_dim], Kind::Output, false);
+    let dv = args.tensor("dv", 4, &[batch, kv_heads, seq_k, head_dim], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_attention_backward_f32(context, scale, causal, batch, heads, kv_heads, seq_q, seq_k, head_dim, q, k, v, out, lse, dout, dq, dk, dv) };
     args.finish(status);
 }
 
@@ -1460,44 +1890,21 @@ fn init_he_f32(args: &mut Generator) {
     args.finish(status);
 }
 
-fn clip_sgd_f32(args: &mut Generator) {
-    args.start("ek_clip_sgd_f32");
-    let count = args.count();
-    let sizes = args.sizes(count);
-    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
-    let sgd = args.record("sgd", ek_sgd_options_init, Kind::Input, false);
-    let params = args.list("params", 4, count, Kind::Output, false);
-    let grads = args.list("grads", 4, count, Kind::Input, false);
-    let momentum = args.list("momentum", 4, count, Kind::Output, true);
-    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+fn init_orthogonal_f32(args: &mut Generator) {
+    args.start("ek_init_orthogonal_f32");
+    let seed = args.u64("seed");
+    let stream = args.u64("stream");
+    let gain = args.f32("gain");
+    let rows = args.dim("rows", 2);
+    let cols = args.dim("cols", 2);
+    let w = args.tensor("w", 4, &[rows, cols], Kind::Output, false);
     if !args.ready() {
         return;
     }
     let context = args.context();
     args.begin();
     // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
-    let status = unsafe { ek_clip_sgd_f32(context, clip, sgd, count, sizes, params, grads, momentum, report) };
-    args.finish(status);
-}
-
-fn clip_adam_f32(args: &mut Generator) {
-    args.start("ek_clip_adam_f32");
-    let count = args.count();
-    let sizes = args.sizes(count);
-    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
-    let adam = args.record("adam", ek_adam_options_init, Kind::Input, false);
-    let params = args.list("params", 4, count, Kind::Output, false);
-    let grads = args.list("grads", 4, count, Kind::Input, false);
-    let m = args.list("m", 4, count, Kind::Output, false);
-    let v = args.list("v", 4, count, Kind::Output, false);
-    let report = args.record("report", ek_step_report_init, Kind::Output, true);
-    if !args.ready() {
-        return;
-    }
-    let context = args.context();
-    args.begin();
-    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
-    let status = unsafe { ek_clip_adam_f32(context, clip, adam, count, sizes, params, grads, m, v, report) };
+    let status = unsafe { ek_init_orthogonal_f32(context, seed, stream, gain, rows, cols, w) };
     args.finish(status);
 }
 
@@ -1566,6 +1973,314 @@ fn unscale_f32(args: &mut Generator) {
     args.finish(status);
 }
 
+fn clip_sgd_f32(args: &mut Generator) {
+    args.start("ek_clip_sgd_f32");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let sgd = args.record("sgd", ek_sgd_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 4, count, Kind::Input, false);
+    let momentum = args.list("momentum", 4, count, Kind::Output, true);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_sgd_f32(context, clip, sgd, count, sizes, params, grads, momentum, report) };
+    args.finish(status);
+}
+
+fn clip_sgd_bf16(args: &mut Generator) {
+    args.start("ek_clip_sgd_bf16");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let sgd = args.record("sgd", ek_sgd_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 2, count, Kind::Input, false);
+    let momentum = args.list("momentum", 4, count, Kind::Output, true);
+    let params_bf16 = args.list("params_bf16", 2, count, Kind::Output, true);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_sgd_bf16(context, clip, sgd, count, sizes, params, grads, momentum, params_bf16, report) };
+    args.finish(status);
+}
+
+fn clip_sgd_f16(args: &mut Generator) {
+    args.start("ek_clip_sgd_f16");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let sgd = args.record("sgd", ek_sgd_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 2, count, Kind::Input, false);
+    let momentum = args.list("momentum", 4, count, Kind::Output, true);
+    let params_f16 = args.list("params_f16", 2, count, Kind::Output, true);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_sgd_f16(context, clip, sgd, count, sizes, params, grads, momentum, params_f16, report) };
+    args.finish(status);
+}
+
+fn clip_adam_f32(args: &mut Generator) {
+    args.start("ek_clip_adam_f32");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let adam = args.record("adam", ek_adam_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 4, count, Kind::Input, false);
+    let m = args.list("m", 4, count, Kind::Output, false);
+    let v = args.list("v", 4, count, Kind::Output, false);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_adam_f32(context, clip, adam, count, sizes, params, grads, m, v, report) };
+    args.finish(status);
+}
+
+fn clip_adam_bf16(args: &mut Generator) {
+    args.start("ek_clip_adam_bf16");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let adam = args.record("adam", ek_adam_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 2, count, Kind::Input, false);
+    let m = args.list("m", 4, count, Kind::Output, false);
+    let v = args.list("v", 4, count, Kind::Output, false);
+    let params_bf16 = args.list("params_bf16", 2, count, Kind::Output, true);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_adam_bf16(context, clip, adam, count, sizes, params, grads, m, v, params_bf16, report) };
+    args.finish(status);
+}
+
+fn clip_adam_f16(args: &mut Generator) {
+    args.start("ek_clip_adam_f16");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let adam = args.record("adam", ek_adam_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 2, count, Kind::Input, false);
+    let m = args.list("m", 4, count, Kind::Output, false);
+    let v = args.list("v", 4, count, Kind::Output, false);
+    let params_f16 = args.list("params_f16", 2, count, Kind::Output, true);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_adam_f16(context, clip, adam, count, sizes, params, grads, m, v, params_f16, report) };
+    args.finish(status);
+}
+
+fn clip_rmsprop_f32(args: &mut Generator) {
+    args.start("ek_clip_rmsprop_f32");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let rmsprop = args.record("rmsprop", ek_rmsprop_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 4, count, Kind::Input, false);
+    let square_avg = args.list("square_avg", 4, count, Kind::Output, false);
+    let momentum = args.list("momentum", 4, count, Kind::Output, true);
+    let grad_avg = args.list("grad_avg", 4, count, Kind::Output, true);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_rmsprop_f32(context, clip, rmsprop, count, sizes, params, grads, square_avg, momentum, grad_avg, report) };
+    args.finish(status);
+}
+
+fn clip_adagrad_f32(args: &mut Generator) {
+    args.start("ek_clip_adagrad_f32");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let adagrad = args.record("adagrad", ek_adagrad_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 4, count, Kind::Input, false);
+    let sum = args.list("sum", 4, count, Kind::Output, false);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_adagrad_f32(context, clip, adagrad, count, sizes, params, grads, sum, report) };
+    args.finish(status);
+}
+
+fn clip_lion_f32(args: &mut Generator) {
+    args.start("ek_clip_lion_f32");
+    let count = args.count();
+    let sizes = args.sizes(count);
+    let clip = args.record("clip", ek_clip_options_init, Kind::Input, false);
+    let lion = args.record("lion", ek_lion_options_init, Kind::Input, false);
+    let params = args.list("params", 4, count, Kind::Output, false);
+    let grads = args.list("grads", 4, count, Kind::Input, false);
+    let m = args.list("m", 4, count, Kind::Output, false);
+    let report = args.record("report", ek_step_report_init, Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_clip_lion_f32(context, clip, lion, count, sizes, params, grads, m, report) };
+    args.finish(status);
+}
+
+fn loss_scaler_update(args: &mut Generator) {
+    args.start("ek_loss_scaler_update");
+    let found_nonfinite = args.bool("found_nonfinite");
+    let scaler = args.record("scaler", ek_loss_scaler_init, Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_loss_scaler_update(scaler, found_nonfinite) };
+    args.finish(status);
+}
+
+fn schedule_lr(args: &mut Generator) {
+    args.start("ek_schedule_lr");
+    let step = args.u64("step");
+    let schedule = args.record("schedule", ek_schedule_init, Kind::Input, false);
+    let lr = args.tensor("lr", 8, &[], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_schedule_lr(schedule, step, lr) };
+    args.finish(status);
+}
+
+fn convert_f32_to_bf16(args: &mut Generator) {
+    args.start("ek_convert_f32_to_bf16");
+    let n = args.dim("n", 2);
+    let x = args.tensor("x", 4, &[n], Kind::Input, false);
+    let y = args.tensor("y", 2, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_convert_f32_to_bf16(context, n, x, y) };
+    args.finish(status);
+}
+
+fn convert_bf16_to_f32(args: &mut Generator) {
+    args.start("ek_convert_bf16_to_f32");
+    let n = args.dim("n", 2);
+    let x = args.tensor("x", 2, &[n], Kind::Input, false);
+    let y = args.tensor("y", 4, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_convert_bf16_to_f32(context, n, x, y) };
+    args.finish(status);
+}
+
+fn convert_f32_to_f16(args: &mut Generator) {
+    args.start("ek_convert_f32_to_f16");
+    let n = args.dim("n", 2);
+    let x = args.tensor("x", 4, &[n], Kind::Input, false);
+    let y = args.tensor("y", 2, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_convert_f32_to_f16(context, n, x, y) };
+    args.finish(status);
+}
+
+fn convert_f16_to_f32(args: &mut Generator) {
+    args.start("ek_convert_f16_to_f32");
+    let n = args.dim("n", 2);
+    let x = args.tensor("x", 2, &[n], Kind::Input, false);
+    let y = args.tensor("y", 4, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_convert_f16_to_f32(context, n, x, y) };
+    args.finish(status);
+}
+
+fn convert_f32_to_bf16_stochastic(args: &mut Generator) {
+    args.start("ek_convert_f32_to_bf16_stochastic");
+    let seed = args.u64("seed");
+    let n = args.dim("n", 2);
+    let x = args.tensor("x", 4, &[n], Kind::Input, false);
+    let y = args.tensor("y", 2, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_convert_f32_to_bf16_stochastic(context, seed, n, x, y) };
+    args.finish(status);
+}
+
+fn convert_f32_to_f16_stochastic(args: &mut Generator) {
+    args.start("ek_convert_f32_to_f16_stochastic");
+    let seed = args.u64("seed");
+    let n = args.dim("n", 2);
+    let x = args.tensor("x", 4, &[n], Kind::Input, false);
+    let y = args.tensor("y", 2, &[n], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_convert_f32_to_f16_stochastic(context, seed, n, x, y) };
+    args.finish(status);
+}
+
 fn tensor_stats_f32(args: &mut Generator) {
     args.start("ek_tensor_stats_f32");
     let n = args.dim("n", 2);
@@ -1592,5 +2307,140 @@ fn gradient_flow(args: &mut Generator) {
     args.begin();
     // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
     let status = unsafe { ek_gradient_flow(layers, grad_norms, out) };
+    args.finish(status);
+}
+
+fn spectral_norm_f32(args: &mut Generator) {
+    args.start("ek_spectral_norm_f32");
+    let rows = args.dim("rows", 2);
+    let cols = args.dim("cols", 2);
+    let max_iterations = args.usize("max_iterations");
+    let tolerance = args.f64("tolerance");
+    let ldw = args.leading(cols);
+    let w = args.matrix("w", 4, rows, cols, ldw, Kind::Input);
+    let sigma = args.tensor("sigma", 8, &[], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_spectral_norm_f32(context, rows, cols, w, ldw, max_iterations, tolerance, sigma) };
+    args.finish(status);
+}
+
+fn spectral_radius_f32(args: &mut Generator) {
+    args.start("ek_spectral_radius_f32");
+    let n = args.dim("n", 2);
+    let max_squarings = args.usize("max_squarings");
+    let ldw = args.leading(n);
+    let w = args.matrix("w", 4, n, n, ldw, Kind::Input);
+    let rho = args.tensor("rho", 8, &[], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_spectral_radius_f32(context, n, w, ldw, max_squarings, rho) };
+    args.finish(status);
+}
+
+fn jacobian_norm_f32(args: &mut Generator) {
+    args.start("ek_jacobian_norm_f32");
+    let act = args.choice("ek_activation");
+    let act_param = args.f32("act_param");
+    let out_features = args.dim("out_features", 2);
+    let in_features = args.dim("in_features", 2);
+    let max_iterations = args.usize("max_iterations");
+    let tolerance = args.f64("tolerance");
+    let w = args.tensor("w", 4, &[out_features, in_features], Kind::Input, false);
+    let z_prev = args.tensor("z_prev", 4, &[in_features], Kind::Input, false);
+    let sigma = args.tensor("sigma", 8, &[], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_jacobian_norm_f32(context, act, act_param, out_features, in_features, w, z_prev, max_iterations, tolerance, sigma) };
+    args.finish(status);
+}
+
+fn column_stats_f32(args: &mut Generator) {
+    args.start("ek_column_stats_f32");
+    let rows = args.dim("rows", 2);
+    let cols = args.dim("cols", 2);
+    let x = args.tensor("x", 4, &[rows, cols], Kind::Input, false);
+    let mean = args.tensor("mean", 8, &[cols], Kind::Output, false);
+    let std = args.tensor("std", 8, &[cols], Kind::Output, true);
+    let min = args.tensor("min", 4, &[cols], Kind::Output, true);
+    let max = args.tensor("max", 4, &[cols], Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_column_stats_f32(context, rows, cols, x, mean, std, min, max) };
+    args.finish(status);
+}
+
+fn column_stats_counted_f32(args: &mut Generator) {
+    args.start("ek_column_stats_counted_f32");
+    let rows = args.dim("rows", 2);
+    let cols = args.dim("cols", 2);
+    let x = args.tensor("x", 4, &[rows, cols], Kind::Input, false);
+    let mean = args.tensor("mean", 8, &[cols], Kind::Output, false);
+    let std = args.tensor("std", 8, &[cols], Kind::Output, true);
+    let min = args.tensor("min", 4, &[cols], Kind::Output, true);
+    let max = args.tensor("max", 4, &[cols], Kind::Output, true);
+    let nans = args.tensor("nans", 8, &[cols], Kind::Output, true);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_column_stats_counted_f32(context, rows, cols, x, mean, std, min, max, nans) };
+    args.finish(status);
+}
+
+fn standardize_f32(args: &mut Generator) {
+    args.start("ek_standardize_f32");
+    let rows = args.dim("rows", 2);
+    let cols = args.dim("cols", 2);
+    let eps = args.f32("eps");
+    let mean = args.tensor("mean", 8, &[cols], Kind::Input, false);
+    let std = args.tensor("std", 8, &[cols], Kind::Input, false);
+    let x = args.tensor("x", 4, &[rows, cols], Kind::Input, false);
+    let y = args.tensor("y", 4, &[rows, cols], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_standardize_f32(context, rows, cols, mean, std, eps, x, y) };
+    args.finish(status);
+}
+
+fn rescale_f32(args: &mut Generator) {
+    args.start("ek_rescale_f32");
+    let rows = args.dim("rows", 2);
+    let cols = args.dim("cols", 2);
+    let low = args.f32("low");
+    let high = args.f32("high");
+    let min = args.tensor("min", 4, &[cols], Kind::Input, false);
+    let max = args.tensor("max", 4, &[cols], Kind::Input, false);
+    let x = args.tensor("x", 4, &[rows, cols], Kind::Input, false);
+    let y = args.tensor("y", 4, &[rows, cols], Kind::Output, false);
+    if !args.ready() {
+        return;
+    }
+    let context = args.context();
+    args.begin();
+    // SAFETY: whatever the generator chose, every pointer that is not NULL leads to as much memory as the sizes tell.
+    let status = unsafe { ek_rescale_f32(context, rows, cols, min, max, low, high, x, y) };
     args.finish(status);
 }
