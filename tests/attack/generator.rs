@@ -496,7 +496,7 @@ impl<'a> Generator<'a> {
         self.status = status;
         let name = self.name;
         assert_eq!(state & !0x3F, self.mxcsr & !0x3F, "{name}: the floating-point state");
-        assert!((0..7).contains(&status), "{name}: status {status}: {}", message());
+        assert!((0..=8).contains(&status) && status != 7, "{name}: status {status}: {}", message());
         if status != 0 {
             let text = message();
             assert!(
@@ -508,7 +508,8 @@ impl<'a> Generator<'a> {
         for piece in &self.pieces {
             // SAFETY: the piece's own memory.
             let now = unsafe { std::slice::from_raw_parts(piece.at, piece.bytes) };
-            if status != 0 || (piece.kind == Kind::Input && !piece.shared) {
+            // What has not converged is written as far as it came.
+            if !matches!(status, 0 | 8) || (piece.kind == Kind::Input && !piece.shared) {
                 assert!(now == piece.before, "{name}: status {status}, but {} was written", piece.name);
             }
             assert!(Arena::whole(piece.at, piece.bytes, piece.shift), "{name}: written beside {}", piece.name);
@@ -521,6 +522,8 @@ fn may_refuse(name: &str, status: i32) -> bool {
     match name {
         // Not every derivative is a function of the output.
         _ if name.contains("from_output") => status == 5,
+        // Iterations end before they converge.
+        "ek_spectral_norm_f32" | "ek_spectral_radius_f32" | "ek_jacobian_norm_f32" => status == 8,
         // No variance of one value.
         "ek_batch_norm_forward_train_f32" => status == 3,
         _ => false,
