@@ -243,11 +243,6 @@ impl<'a> Generator<'a> {
         let all: Vec<usize> = (1..=n.min(300)).filter(|d| n % d == 0).collect();
         if all.is_empty() { 1 } else { all[self.source.below(all.len())] }
     }
-    /// For functions whose tensors are multiples of a dimension; some versions have none.
-    #[allow(dead_code)]
-    pub fn times(&mut self, factor: usize, n: usize) -> usize {
-        factor.saturating_mul(n)
-    }
     pub fn leading(&mut self, cols: usize) -> usize {
         if self.strike() {
             return [cols.wrapping_sub(1), 0, usize::MAX, 1 << 62][self.source.below(4)];
@@ -533,6 +528,11 @@ fn may_refuse(name: &str, status: i32) -> bool {
 fn message() -> String {
     // SAFETY: a C string that lives until this thread's next error.
     unsafe { CStr::from_ptr(ek_last_error()) }.to_string_lossy().into_owned()
+}
+
+/// A multiple of a dimension, which may be huge.
+pub fn times(factor: usize, n: usize) -> usize {
+    factor.saturating_mul(n)
 }
 
 /// Elements from the first to the last of a matrix.
