@@ -12,6 +12,8 @@ use super::generator::{Generator, Kind, times};
 use std::ffi::c_void;
 
 type Pointer = *mut c_void;
+/// A function that makes one call.
+pub type Call = fn(&mut Generator);
 
 """
 
@@ -34,7 +36,7 @@ def attack(header):
             out.append(f"    fn {name}_init(to: Pointer);\n")
     out.append("}\n\n")
     out.append("/// Each function's name, and the function that calls it.\n")
-    out.append("pub const CALLS: &[(&str, fn(&mut Generator))] = &[\n")
+    out.append("pub const CALLS: &[(&str, Call)] = &[\n")
     out += [f'    ("ek_{f.name}", {f.name}),\n' for f in functions]
     out.append("];\n")
     for f in functions:

@@ -4,6 +4,8 @@ use super::generator::{Generator, Kind, times};
 use std::ffi::c_void;
 
 type Pointer = *mut c_void;
+/// A function that makes one call.
+pub type Call = fn(&mut Generator);
 
 unsafe extern "C" {
     fn ek_matmul_f32(ctx: Pointer, trans_a: i32, trans_b: i32, m: usize, n: usize, k: usize, alpha: f32, a: Pointer, lda: usize, b: Pointer, ldb: usize, beta: f32, c: Pointer, ldc: usize) -> i32;
@@ -130,7 +132,7 @@ unsafe extern "C" {
 }
 
 /// Each function's name, and the function that calls it.
-pub const CALLS: &[(&str, fn(&mut Generator))] = &[
+pub const CALLS: &[(&str, Call)] = &[
     ("ek_matmul_f32", matmul_f32),
     ("ek_matmul_f64", matmul_f64),
     ("ek_matmul_bf16", matmul_bf16),

@@ -240,7 +240,7 @@ impl<'a> Generator<'a> {
         if self.strike() {
             return [0, n.wrapping_add(1), usize::MAX][self.source.below(3)];
         }
-        let all: Vec<usize> = (1..=n.min(300)).filter(|d| n % d == 0).collect();
+        let all: Vec<usize> = (1..=n.min(300)).filter(|d| n.is_multiple_of(*d)).collect();
         if all.is_empty() { 1 } else { all[self.source.below(all.len())] }
     }
     pub fn leading(&mut self, cols: usize) -> usize {

@@ -66,7 +66,7 @@ fn random_calls_of_every_function() {
     for call in only.map_or(0..calls, |i| i..i + 1) {
         let which = (call % CALLS.len() as u64) as usize;
         let source = Source::new(seed.wrapping_mul(0x1234_5678_9ABC_DEF1) ^ call, &[]);
-        let mut g = Generator::new(source, &mut arena, &contexts.0, call / CALLS.len() as u64 % 3 != 0);
+        let mut g = Generator::new(source, &mut arena, &contexts.0, !(call / CALLS.len() as u64).is_multiple_of(3));
         if let Err(cause) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CALLS[which].1(&mut g))) {
             eprintln!("in call {call} of seed {seed}: {}", CALLS[which].0);
             std::panic::resume_unwind(cause);
