@@ -498,6 +498,10 @@ pub(crate) fn multiply_batched<O: Operand>(
     strides: [usize; 3],
     c: &mut [O::Real],
 ) -> Result {
+    // Without elements of C there may be any number of items.
+    if x.m == 0 || x.n == 0 {
+        return Ok(());
+    }
     // Whole items go to threads where there are enough of them; else the threads share each item.
     let flops = 2.0 * x.m as f64 * x.n as f64 * x.k as f64;
     let apart = batch >= 2 * ctx.num_threads();

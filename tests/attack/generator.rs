@@ -73,6 +73,8 @@ pub struct Generator<'a> {
     /// Arguments may be broken in this call; one was; the call cannot be made.
     hostile: bool,
     broken: bool,
+    /// Dimensions are zero or beyond all memory: there may be nothing to do, any number of times.
+    void: bool,
     impossible: bool,
     pieces: Vec<Piece>,
     /// Bounds of what tensors hold.
@@ -132,8 +134,14 @@ impl Drop for Contexts {
 }
 
 impl<'a> Generator<'a> {
-    pub fn new(source: Source<'a>, arena: &'a mut Arena, contexts: &'a [*mut c_void], hostile: bool) -> Generator<'a> {
+    pub fn new(
+        mut source: Source<'a>,
+        arena: &'a mut Arena,
+        contexts: &'a [*mut c_void],
+        hostile: bool,
+    ) -> Generator<'a> {
         arena.clear();
+        let void = hostile && source.below(8) == 0;
         Generator {
             source,
             arena,
@@ -141,6 +149,7 @@ impl<'a> Generator<'a> {
             name: "",
             hostile,
             broken: false,
+            void,
             impossible: false,
             pieces: Vec::new(),
             classes: 0,
@@ -218,10 +227,11 @@ impl<'a> Generator<'a> {
 
     /// A dimension; tensors have up to `rank` of them.
     pub fn dim(&mut self, name: &str, rank: usize) -> usize {
-        let huge = self.hostile && self.source.below(24) == 0;
+        let huge = self.hostile && self.source.below(if self.void { 3 } else { 24 }) == 0;
         self.broken |= huge;
         let most = [1500, 300, 90, 24, 12][rank.clamp(1, 5) - 1];
         let n = match self.source.below(8) {
+            _ if self.void && !huge && self.source.below(2) == 0 => 0,
             _ if huge => [usize::MAX, usize::MAX / 2, 1 << 62, (1 << 62) + 1, usize::MAX / 4 + 2][self.source.below(5)],
             0 => self.source.below(3),
             1 => [15, 16, 17, 31, 33][self.source.below(5)].min(most),

@@ -19,6 +19,7 @@ use generator::{Contexts, Generator, Source};
 use memory::Arena;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -56,14 +57,34 @@ fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}")))
 }
 
+/// Ends the program where the current call, a number from 1 on, takes more than a minute.
+fn watch(current: std::sync::Arc<AtomicU64>) {
+    std::thread::spawn(move || {
+        let (mut seen, mut seconds) = (0, 0);
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            let now = current.load(Ordering::Relaxed);
+            seconds = if now == seen && now != 0 { seconds + 1 } else { 0 };
+            seen = now;
+            if seconds > 60 {
+                eprintln!("call {} does not end: {}", now - 1, CALLS[((now - 1) % CALLS.len() as u64) as usize].0);
+                std::process::abort();
+            }
+        }
+    });
+}
+
 #[test]
 fn random_calls_of_every_function() {
     let (calls, seed) = (number("EVENKEEL_ATTACK_CALLS", 20_000), number("EVENKEEL_ATTACK_SEED", 1));
     let only = std::env::var("EVENKEEL_ATTACK_ONLY").ok().map(|text| text.parse::<u64>().expect("a number"));
     let contexts = Contexts::new();
     let mut arena = Arena::new();
+    let current = std::sync::Arc::new(AtomicU64::new(0));
+    watch(current.clone());
     let mut statuses = vec![[0u64; 9]; CALLS.len()];
     for call in only.map_or(0..calls, |i| i..i + 1) {
+        current.store(call + 1, Ordering::Relaxed);
         let which = (call % CALLS.len() as u64) as usize;
         let source = Source::new(seed.wrapping_mul(0x1234_5678_9ABC_DEF1) ^ call, &[]);
         let mut g = Generator::new(source, &mut arena, &contexts.0, !(call / CALLS.len() as u64).is_multiple_of(3));
@@ -75,6 +96,7 @@ fn random_calls_of_every_function() {
             statuses[which][g.status as usize] += 1;
         }
     }
+    current.store(0, Ordering::Relaxed);
     if only.is_none() && calls >= 20_000 {
         for ((name, _), counts) in CALLS.iter().zip(&statuses) {
             assert!(counts[0] > 20, "{name} hardly ever succeeded: {counts:?}");
