@@ -393,7 +393,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
-        let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue };
+        let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue, turned };
         if rank::is_ranked(&product) {
             return Path::Ranked(product);
         }
