@@ -4323,7 +4323,7 @@ class ColumnStatsCountedF32Result(NamedTuple):
     std: Optional[Array]
     min: Optional[Array]
     max: Optional[Array]
-    nans: Optional[Array]
+    nans: Array
 
 
 _column_stats_counted_f32 = (
@@ -4337,7 +4337,7 @@ _column_stats_counted_f32 = (
     ('out', 'std', 'f64', ((1, 'cols', False),), '', True),
     ('out', 'min', 'f32', ((1, 'cols', False),), '', True),
     ('out', 'max', 'f32', ((1, 'cols', False),), '', True),
-    ('out', 'nans', 'u64', ((1, 'cols', False),), '', True),
+    ('out', 'nans', 'u64', ((1, 'cols', False),), '', False),
 )
 
 

@@ -2397,7 +2397,7 @@ fn column_stats_counted_f32(args: &mut Generator) {
     let std = args.tensor("std", 8, &[cols], Kind::Output, true);
     let min = args.tensor("min", 4, &[cols], Kind::Output, true);
     let max = args.tensor("max", 4, &[cols], Kind::Output, true);
-    let nans = args.tensor("nans", 8, &[cols], Kind::Output, true);
+    let nans = args.tensor("nans", 8, &[cols], Kind::Output, false);
     if !args.ready() {
         return;
     }
