@@ -87,7 +87,7 @@ def test_columns():
     mean, std, low, high, nans = ek.column_stats_counted_f32(x, std=True, min=True, max=True, nans=True)
     assert nans.tolist() == [0, 1, 0]
     np.testing.assert_allclose(mean, np.nanmean(x.astype(float), axis=0), rtol=1e-12)
-    y = ek.rescale_f32(x, low, high)
+    y = ek.rescale_f32(low, high, x)
     assert np.nanmin(y) == 0 and np.nanmax(y) == 1
-    z = ek.standardize_f32(x, mean, std)
+    z = ek.standardize_f32(mean, std, x)
     np.testing.assert_allclose(np.nanmean(z, axis=0), 0, atol=1e-6)
