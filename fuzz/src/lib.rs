@@ -10,6 +10,7 @@ mod generator;
 mod memory;
 
 // Brings the C functions into the program.
+use calls::Call;
 use evenkeel as _;
 use generator::{Contexts, Generator, Source};
 use memory::Arena;
@@ -34,7 +35,7 @@ fn allocations() -> usize {
 }
 
 /// Calls of one family; of "rest" those of none.
-fn members(family: &str) -> Vec<fn(&mut Generator)> {
+fn members(family: &str) -> Vec<Call> {
     let belongs = |name: &str, (_, prefixes): &(&str, &[&str])| {
         prefixes.iter().any(|prefix| name.strip_prefix("ek_").is_some_and(|rest| rest.starts_with(prefix)))
     };
@@ -46,7 +47,7 @@ fn members(family: &str) -> Vec<fn(&mut Generator)> {
 }
 
 struct State {
-    calls: Vec<fn(&mut Generator)>,
+    calls: Vec<Call>,
     contexts: Contexts,
     arena: Arena,
 }

@@ -38,6 +38,10 @@ class Status(IntEnum):
     # after which
     # outputs may have been written in part.
     INTERNAL = 7
+    # An iteration has not settled within its limit, or never will because of a NaN. The output is
+    # written: it holds the best
+    # estimate.
+    NOT_CONVERGED = 8
 
 
 class Isa(IntEnum):
@@ -147,10 +151,29 @@ class Nonfinite(IntEnum):
 class SecondMoment(IntEnum):
     """ek_second_moment of the header."""
 
-    # v, the mean of squares, as PyTorch keeps it.
+    # v, the mean or sum of squares, as PyTorch keeps it: right for gradients from 1e-16 to 1e19. Beyond,
+    # a square leaves float,
+    # and a parameter freezes for good or moves without bounds.
     SQUARE = 0
     # sqrt(v), updated as a hypotenuse: right for gradients from 1e-38 to 1e38.
     ROOT = 1
+
+
+class ScheduleKind(IntEnum):
+    """ek_schedule_kind of the header."""
+
+    # base
+    CONSTANT = 0
+    # base + (final - base) * p
+    LINEAR = 1
+    # final + (base - final) * (1 + cos(pi * p)) / 2
+    COSINE = 2
+    # base * sqrt(max(warmup_steps, 1) / (step + 1)), at least final
+    INVERSE_SQRT = 3
+    # base * decay^k, at least final, with k = t / step_size rounded down
+    STEP = 4
+    # base * decay^(t / step_size), at least final
+    EXPONENTIAL = 5
 
 
 class Flow(IntEnum):
@@ -212,12 +235,14 @@ class StepReport(Struct):
         ("skipped", ctypes.c_bool),
         ("update_norm", ctypes.c_double),
         ("param_norm", ctypes.c_double),
+        ("nonfinite_tensor", ctypes.c_size_t),
+        ("nonfinite_element", ctypes.c_size_t),
     ]
     _enums_ = {}
 
 
 class SgdOptions(Struct):
-    """Options of ek_clip_sgd_f32. Set it with ek_sgd_options_init, then change fields."""
+    """Options of ek_clip_sgd_f32, _bf16 and _f16. Set it with ek_sgd_options_init, then change fields."""
 
     _init_ = 'ek_sgd_options_init'
     _fields_ = [
@@ -228,12 +253,14 @@ class SgdOptions(Struct):
         ("weight_decay", ctypes.c_double),
         ("nesterov", ctypes.c_bool),
         ("first_step", ctypes.c_bool),
+        ("stochastic", ctypes.c_bool),
+        ("seed", ctypes.c_uint64),
     ]
     _enums_ = {}
 
 
 class AdamOptions(Struct):
-    """Options of ek_clip_adam_f32. Set it with ek_adam_options_init, then change fields."""
+    """Options of ek_clip_adam_f32, _bf16 and _f16. Set it with ek_adam_options_init, then change fields."""
 
     _init_ = 'ek_adam_options_init'
     _fields_ = [
@@ -246,8 +273,92 @@ class AdamOptions(Struct):
         ("decoupled", ctypes.c_bool),
         ("step", ctypes.c_uint64),
         ("second_moment", ctypes.c_int32),
+        ("stochastic", ctypes.c_bool),
+        ("seed", ctypes.c_uint64),
     ]
     _enums_ = {"second_moment": SecondMoment}
+
+
+class RmspropOptions(Struct):
+    """Options of ek_clip_rmsprop_f32. Set it with ek_rmsprop_options_init, then change fields."""
+
+    _init_ = 'ek_rmsprop_options_init'
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("lr", ctypes.c_double),
+        ("alpha", ctypes.c_double),
+        ("eps", ctypes.c_double),
+        ("weight_decay", ctypes.c_double),
+        ("momentum", ctypes.c_double),
+        ("centered", ctypes.c_bool),
+        ("second_moment", ctypes.c_int32),
+    ]
+    _enums_ = {"second_moment": SecondMoment}
+
+
+class AdagradOptions(Struct):
+    """Options of ek_clip_adagrad_f32. Set it with ek_adagrad_options_init, then change fields."""
+
+    _init_ = 'ek_adagrad_options_init'
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("lr", ctypes.c_double),
+        ("lr_decay", ctypes.c_double),
+        ("eps", ctypes.c_double),
+        ("weight_decay", ctypes.c_double),
+        ("step", ctypes.c_uint64),
+        ("second_moment", ctypes.c_int32),
+    ]
+    _enums_ = {"second_moment": SecondMoment}
+
+
+class LionOptions(Struct):
+    """Options of ek_clip_lion_f32. Set it with ek_lion_options_init, then change fields."""
+
+    _init_ = 'ek_lion_options_init'
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("lr", ctypes.c_double),
+        ("beta1", ctypes.c_double),
+        ("beta2", ctypes.c_double),
+        ("weight_decay", ctypes.c_double),
+    ]
+    _enums_ = {}
+
+
+class LossScaler(Struct):
+    """A loss scale that follows the gradients: the loss is multiplied by it, and gradients are divided by it (the loss_scale of
+ek_clip_options) before a step. Set it with ek_loss_scaler_init, then change fields; ek_loss_scaler_update moves it."""
+
+    _init_ = 'ek_loss_scaler_init'
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("scale", ctypes.c_float),
+        ("growth_factor", ctypes.c_float),
+        ("backoff_factor", ctypes.c_float),
+        ("growth_interval", ctypes.c_uint32),
+        ("good_steps", ctypes.c_uint32),
+        ("min_scale", ctypes.c_float),
+        ("max_scale", ctypes.c_float),
+    ]
+    _enums_ = {}
+
+
+class Schedule(Struct):
+    """A learning rate as a function of the step. Set it with ek_schedule_init, then change fields."""
+
+    _init_ = 'ek_schedule_init'
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("kind", ctypes.c_int32),
+        ("base_lr", ctypes.c_double),
+        ("final_lr", ctypes.c_double),
+        ("decay", ctypes.c_double),
+        ("warmup_steps", ctypes.c_uint64),
+        ("total_steps", ctypes.c_uint64),
+        ("step_size", ctypes.c_uint64),
+    ]
+    _enums_ = {"kind": ScheduleKind}
 
 
 class TensorStats(Struct):
@@ -764,6 +875,78 @@ def residual_add_f16(
     Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
     """
     return call(_residual_add_f16, scale=scale, fx=fx, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_highway_forward_f32 = (
+    "highway_forward_f32",
+    True,
+    ('ctx',),
+    ('size', 'n'),
+    ('in', 'gate_z', 'f32', ((1, 'n', True),), '', False),
+    ('in', 'h', 'f32', ((1, 'n', True),), '', False),
+    ('in', 'x', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'y', 'f32', ((1, 'n', True),), '', False),
+)
+
+
+def highway_forward_f32(
+    gate_z: Array,
+    h: Array,
+    x: Array,
+    *,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = sigma(gate_z) * h + sigma(-gate_z) * x, element by element: a highway connection, whose gate lets through what the
+    layer makes of x (h) or carries x itself. All tensors [n].
+
+    The carry is never 1 - sigma, so that it is true where the gate is wide open. Aliasing: y overlaps nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_highway_forward_f32, gate_z=gate_z, h=h, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class HighwayBackwardF32Result(NamedTuple):
+    dgate_z: Array
+    dh: Array
+    dx: Array
+
+
+_highway_backward_f32 = (
+    "highway_backward_f32",
+    HighwayBackwardF32Result,
+    ('ctx',),
+    ('size', 'n'),
+    ('in', 'gate_z', 'f32', ((1, 'n', True),), '', False),
+    ('in', 'h', 'f32', ((1, 'n', True),), '', False),
+    ('in', 'x', 'f32', ((1, 'n', True),), '', False),
+    ('in', 'dy', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'dgate_z', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'dh', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'dx', 'f32', ((1, 'n', True),), '', False),
+)
+
+
+def highway_backward_f32(
+    gate_z: Array,
+    h: Array,
+    x: Array,
+    dy: Array,
+    *,
+    dgate_z: Output = None,
+    dh: Output = None,
+    dx: Output = None,
+    ctx: Optional[Context] = None,
+) -> HighwayBackwardF32Result:
+    """The gradients of ek_highway_forward_f32, with s = sigma(gate_z) and c = sigma(-gate_z): dgate_z = dy * (h - x) * s * c,
+    dh = dy * s, dx = dy * c. All tensors [n].
+
+    dx is the carried part only: what comes back through the layer is to be added. Aliasing: outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_highway_backward_f32, gate_z=gate_z, h=h, x=x, dy=dy, dgate_z=dgate_z, dh=dh, dx=dx, ctx=ctx)  # type: ignore[no-any-return]
 
 
 class LinearForwardF32Result(NamedTuple):
@@ -2270,6 +2453,577 @@ def rms_norm_backward_f16(
     return call(_rms_norm_backward_f16, dy=dy, x=x, rstd=rstd, gamma=gamma, accumulate=accumulate, dx=dx, dgamma=dgamma, ctx=ctx)  # type: ignore[no-any-return]
 
 
+class LstmCellForwardF32Result(NamedTuple):
+    c: Array
+    h: Array
+
+
+_lstm_cell_forward_f32 = (
+    "lstm_cell_forward_f32",
+    LstmCellForwardF32Result,
+    ('ctx',),
+    ('size', 'batch'),
+    ('size', 'hidden'),
+    ('in', 'z', 'f32', ((1, 'batch', False), (4, 'hidden', False)), '', False),
+    ('in', 'c_prev', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'c', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'h', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+)
+
+
+def lstm_cell_forward_f32(
+    z: Array,
+    c_prev: Array,
+    *,
+    c: Output = None,
+    h: Output = None,
+    ctx: Optional[Context] = None,
+) -> LstmCellForwardF32Result:
+    """One step of an LSTM from its pre-activations: c = s(f) * c_prev + s(i) * tanh(g), h = s(o) * tanh(c), s the logistic
+    function. z [batch, 4 * hidden] in the order i, f, g, o; c_prev, c, h [batch, hidden].
+
+    Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_lstm_cell_forward_f32, z=z, c_prev=c_prev, c=c, h=h, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class LstmCellBackwardF32Result(NamedTuple):
+    dz: Array
+    dc_prev: Array
+
+
+_lstm_cell_backward_f32 = (
+    "lstm_cell_backward_f32",
+    LstmCellBackwardF32Result,
+    ('ctx',),
+    ('size', 'batch'),
+    ('size', 'hidden'),
+    ('in', 'z', 'f32', ((1, 'batch', False), (4, 'hidden', False)), '', False),
+    ('in', 'c_prev', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'c', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'dh', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'dc', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'dz', 'f32', ((1, 'batch', False), (4, 'hidden', False)), '', False),
+    ('out', 'dc_prev', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+)
+
+
+def lstm_cell_backward_f32(
+    z: Array,
+    c_prev: Array,
+    c: Array,
+    dh: Array,
+    *,
+    dc: Optional[Array] = None,
+    dz: Output = None,
+    dc_prev: Output = None,
+    ctx: Optional[Context] = None,
+) -> LstmCellBackwardF32Result:
+    """Back through ek_lstm_cell_forward_f32: from dh and dc, the gradients of h and c, to dz [batch, 4 * hidden] and dc_prev.
+    dh, dc, dc_prev [batch, hidden]; z, c_prev, c as there. Derivatives come from z and c, and are true where gates saturate.
+
+    NULL: dc (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_lstm_cell_backward_f32, z=z, c_prev=c_prev, c=c, dh=dh, dc=dc, dz=dz, dc_prev=dc_prev, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_gru_cell_forward_f32 = (
+    "gru_cell_forward_f32",
+    True,
+    ('ctx',),
+    ('size', 'batch'),
+    ('size', 'hidden'),
+    ('in', 'zx', 'f32', ((1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('in', 'zh', 'f32', ((1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('in', 'h_prev', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'h', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+)
+
+
+def gru_cell_forward_f32(
+    zx: Array,
+    zh: Array,
+    h_prev: Array,
+    *,
+    h: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """One step of a GRU from its pre-activations: r = s(zx_r + zh_r), z = zx_z + zh_z, n = tanh(zx_n + r * zh_n),
+    h = s(-z) * n + s(z) * h_prev, s the logistic function. zx, zh [batch, 3 * hidden] in the order r, z, n: what input and
+    state contribute, each with its bias; h_prev, h [batch, hidden].
+
+    Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_gru_cell_forward_f32, zx=zx, zh=zh, h_prev=h_prev, h=h, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class GruCellBackwardF32Result(NamedTuple):
+    dzx: Array
+    dzh: Array
+    dh_prev: Array
+
+
+_gru_cell_backward_f32 = (
+    "gru_cell_backward_f32",
+    GruCellBackwardF32Result,
+    ('ctx',),
+    ('size', 'batch'),
+    ('size', 'hidden'),
+    ('in', 'zx', 'f32', ((1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('in', 'zh', 'f32', ((1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('in', 'h_prev', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'dh', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'dzx', 'f32', ((1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('out', 'dzh', 'f32', ((1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('out', 'dh_prev', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', False),
+)
+
+
+def gru_cell_backward_f32(
+    zx: Array,
+    zh: Array,
+    h_prev: Array,
+    dh: Array,
+    *,
+    dzx: Output = None,
+    dzh: Output = None,
+    dh_prev: Output = None,
+    ctx: Optional[Context] = None,
+) -> GruCellBackwardF32Result:
+    """Back through ek_gru_cell_forward_f32: from dh, the gradient of h, to dzx and dzh [batch, 3 * hidden] and to
+    dh_prev = dh * s(z) [batch, hidden], to which the caller adds what dzh passes on through its weights.
+
+    Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_gru_cell_backward_f32, zx=zx, zh=zh, h_prev=h_prev, dh=dh, dzx=dzx, dzh=dzh, dh_prev=dh_prev, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class RnnForwardF32Result(NamedTuple):
+    h: Array
+    z: Array
+
+
+_rnn_forward_f32 = (
+    "rnn_forward_f32",
+    RnnForwardF32Result,
+    ('ctx',),
+    ('enum', 'act', Activation),
+    ('scalar', 'act_param', ctypes.c_float),
+    ('size', 'seq'),
+    ('size', 'batch'),
+    ('size', 'input'),
+    ('size', 'hidden'),
+    ('in', 'x', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', False),
+    ('in', 'lengths', 'size', ((1, 'batch', False),), '', True),
+    ('in', 'w_ih', 'f32', ((1, 'hidden', False), (1, 'input', False)), '', False),
+    ('in', 'w_hh', 'f32', ((1, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('in', 'bias', 'f32', ((1, 'hidden', False),), '', True),
+    ('in', 'h0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'h', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'z', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+)
+
+
+def rnn_forward_f32(
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    *,
+    act: Union[Activation, int, str] = Activation.TANH,
+    act_param: float = 0.0,
+    lengths: Optional[Array] = None,
+    bias: Optional[Array] = None,
+    h0: Optional[Array] = None,
+    h: Output = None,
+    z: Output = None,
+    ctx: Optional[Context] = None,
+) -> RnnForwardF32Result:
+    """h_t = phi(w_ih * x_t + w_hh * h_(t-1) + bias): a recurrent network over whole sequences.
+
+    Shapes: x [seq, batch, input], lengths [batch], w_ih [hidden, input], w_hh [hidden, hidden], bias [hidden],
+    h0 [batch, hidden], h and z [seq, batch, hidden]. act is one of EK_ACTIVATION_, act_param as there. z are the
+    pre-activations, which backward needs.
+
+    From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+    its pre-activations there are stored as zeros.
+
+    NULL: lengths (all seq), bias (none), h0 (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, lengths, alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_rnn_forward_f32, act=act, act_param=act_param, x=x, lengths=lengths, w_ih=w_ih, w_hh=w_hh, bias=bias, h0=h0, h=h, z=z, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class RnnBackwardF32Result(NamedTuple):
+    dx: Optional[Array]
+    dw_ih: Array
+    dw_hh: Array
+    dbias: Optional[Array]
+    dh0: Optional[Array]
+    step_norms: Optional[Array]
+
+
+_rnn_backward_f32 = (
+    "rnn_backward_f32",
+    RnnBackwardF32Result,
+    ('ctx',),
+    ('enum', 'act', Activation),
+    ('scalar', 'act_param', ctypes.c_float),
+    ('size', 'seq'),
+    ('size', 'batch'),
+    ('size', 'input'),
+    ('size', 'hidden'),
+    ('in', 'x', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', False),
+    ('in', 'lengths', 'size', ((1, 'batch', False),), '', True),
+    ('in', 'w_ih', 'f32', ((1, 'hidden', False), (1, 'input', False)), '', False),
+    ('in', 'w_hh', 'f32', ((1, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('in', 'h0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'h', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'z', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'dh', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'dh_last', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('scalar', 'accumulate', ctypes.c_bool),
+    ('out', 'dx', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', True),
+    ('out', 'dw_ih', 'f32', ((1, 'hidden', False), (1, 'input', False)), '', False),
+    ('out', 'dw_hh', 'f32', ((1, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('out', 'dbias', 'f32', ((1, 'hidden', False),), '', True),
+    ('out', 'dh0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'step_norms', 'f64', ((1, 'seq', False),), '', True),
+)
+
+
+def rnn_backward_f32(
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    h: Array,
+    z: Array,
+    *,
+    act: Union[Activation, int, str] = Activation.TANH,
+    act_param: float = 0.0,
+    lengths: Optional[Array] = None,
+    h0: Optional[Array] = None,
+    dh: Optional[Array] = None,
+    dh_last: Optional[Array] = None,
+    accumulate: bool = False,
+    dx: Output = None,
+    dw_ih: Output = None,
+    dw_hh: Output = None,
+    dbias: Output = None,
+    dh0: Output = None,
+    step_norms: Output = None,
+    ctx: Optional[Context] = None,
+) -> RnnBackwardF32Result:
+    """Back through ek_rnn_forward_f32, through all of time.
+
+    dh [seq, batch, hidden] is the gradient of every h, dh_last [batch, hidden] what is added to it for the last state.
+    dx, dw_ih, dw_hh, dbias are shaped as what they are gradients of, dh0 as h0. step_norms[t] receives the Euclidean norm
+    of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+    the range of float on that way comes out right after it.
+
+    With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+    dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+
+    NULL: lengths (all seq), h0 (zeros), dh, dh_last (zeros), and dx, dbias, dh0, step_norms (not wanted). Aliasing:
+    inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (act, act_param, lengths, alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_rnn_backward_f32, act=act, act_param=act_param, x=x, lengths=lengths, w_ih=w_ih, w_hh=w_hh, h0=h0, h=h, z=z, dh=dh, dh_last=dh_last, accumulate=accumulate, dx=dx, dw_ih=dw_ih, dw_hh=dw_hh, dbias=dbias, dh0=dh0, step_norms=step_norms, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class LstmForwardF32Result(NamedTuple):
+    h: Array
+    c: Array
+    z: Array
+
+
+_lstm_forward_f32 = (
+    "lstm_forward_f32",
+    LstmForwardF32Result,
+    ('ctx',),
+    ('size', 'seq'),
+    ('size', 'batch'),
+    ('size', 'input'),
+    ('size', 'hidden'),
+    ('in', 'x', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', False),
+    ('in', 'lengths', 'size', ((1, 'batch', False),), '', True),
+    ('in', 'w_ih', 'f32', ((4, 'hidden', False), (1, 'input', False)), '', False),
+    ('in', 'w_hh', 'f32', ((4, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('in', 'bias', 'f32', ((4, 'hidden', False),), '', True),
+    ('in', 'h0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'c0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'h', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'c', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'z', 'f32', ((1, 'seq', False), (1, 'batch', False), (4, 'hidden', False)), '', False),
+)
+
+
+def lstm_forward_f32(
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    *,
+    lengths: Optional[Array] = None,
+    bias: Optional[Array] = None,
+    h0: Optional[Array] = None,
+    c0: Optional[Array] = None,
+    h: Output = None,
+    c: Output = None,
+    z: Output = None,
+    ctx: Optional[Context] = None,
+) -> LstmForwardF32Result:
+    """An LSTM over whole sequences: z_t = w_ih * x_t + w_hh * h_(t-1) + bias, then as ek_lstm_cell_forward_f32.
+
+    Shapes: x [seq, batch, input], lengths [batch], w_ih [4 * hidden, input], w_hh [4 * hidden, hidden], bias [4 * hidden],
+    h0 and c0 [batch, hidden], h and c [seq, batch, hidden], z [seq, batch, 4 * hidden]. Gates stand in the order i, f, g, o:
+    PyTorch's weights load as they are, its two biases summed. h, c and z are what backward needs.
+
+    From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+    its pre-activations there are stored as zeros.
+
+    NULL: lengths (all seq), bias (none), h0, c0 (zeros). Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_lstm_forward_f32, x=x, lengths=lengths, w_ih=w_ih, w_hh=w_hh, bias=bias, h0=h0, c0=c0, h=h, c=c, z=z, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class LstmBackwardF32Result(NamedTuple):
+    dx: Optional[Array]
+    dw_ih: Array
+    dw_hh: Array
+    dbias: Optional[Array]
+    dh0: Optional[Array]
+    dc0: Optional[Array]
+    step_norms: Optional[Array]
+
+
+_lstm_backward_f32 = (
+    "lstm_backward_f32",
+    LstmBackwardF32Result,
+    ('ctx',),
+    ('size', 'seq'),
+    ('size', 'batch'),
+    ('size', 'input'),
+    ('size', 'hidden'),
+    ('in', 'x', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', False),
+    ('in', 'lengths', 'size', ((1, 'batch', False),), '', True),
+    ('in', 'w_ih', 'f32', ((4, 'hidden', False), (1, 'input', False)), '', False),
+    ('in', 'w_hh', 'f32', ((4, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('in', 'h0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'c0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'h', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'c', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'z', 'f32', ((1, 'seq', False), (1, 'batch', False), (4, 'hidden', False)), '', False),
+    ('in', 'dh', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'dh_last', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'dc_last', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('scalar', 'accumulate', ctypes.c_bool),
+    ('out', 'dx', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', True),
+    ('out', 'dw_ih', 'f32', ((4, 'hidden', False), (1, 'input', False)), '', False),
+    ('out', 'dw_hh', 'f32', ((4, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('out', 'dbias', 'f32', ((4, 'hidden', False),), '', True),
+    ('out', 'dh0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'dc0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'step_norms', 'f64', ((1, 'seq', False),), '', True),
+)
+
+
+def lstm_backward_f32(
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    h: Array,
+    c: Array,
+    z: Array,
+    *,
+    lengths: Optional[Array] = None,
+    h0: Optional[Array] = None,
+    c0: Optional[Array] = None,
+    dh: Optional[Array] = None,
+    dh_last: Optional[Array] = None,
+    dc_last: Optional[Array] = None,
+    accumulate: bool = False,
+    dx: Output = None,
+    dw_ih: Output = None,
+    dw_hh: Output = None,
+    dbias: Output = None,
+    dh0: Output = None,
+    dc0: Output = None,
+    step_norms: Output = None,
+    ctx: Optional[Context] = None,
+) -> LstmBackwardF32Result:
+    """Back through ek_lstm_forward_f32, through all of time.
+
+    dh [seq, batch, hidden] is the gradient of every h, dh_last and dc_last [batch, hidden] what is added to it for the last states.
+    dx, dw_ih, dw_hh, dbias are shaped as what they are gradients of, dh0 and dc0 as h0. step_norms[t] receives the Euclidean norm
+    of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+    the range of float on that way comes out right after it.
+
+    With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+    dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+
+    NULL: lengths (all seq), h0, c0 (zeros), dh, dh_last, dc_last (zeros), and dx, dbias, dh0, dc0, step_norms (not wanted). Aliasing:
+    inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_lstm_backward_f32, x=x, lengths=lengths, w_ih=w_ih, w_hh=w_hh, h0=h0, c0=c0, h=h, c=c, z=z, dh=dh, dh_last=dh_last, dc_last=dc_last, accumulate=accumulate, dx=dx, dw_ih=dw_ih, dw_hh=dw_hh, dbias=dbias, dh0=dh0, dc0=dc0, step_norms=step_norms, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class GruForwardF32Result(NamedTuple):
+    h: Array
+    zx: Array
+    zh: Array
+
+
+_gru_forward_f32 = (
+    "gru_forward_f32",
+    GruForwardF32Result,
+    ('ctx',),
+    ('size', 'seq'),
+    ('size', 'batch'),
+    ('size', 'input'),
+    ('size', 'hidden'),
+    ('in', 'x', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', False),
+    ('in', 'lengths', 'size', ((1, 'batch', False),), '', True),
+    ('in', 'w_ih', 'f32', ((3, 'hidden', False), (1, 'input', False)), '', False),
+    ('in', 'w_hh', 'f32', ((3, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('in', 'bias_ih', 'f32', ((3, 'hidden', False),), '', True),
+    ('in', 'bias_hh', 'f32', ((3, 'hidden', False),), '', True),
+    ('in', 'h0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'h', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('out', 'zx', 'f32', ((1, 'seq', False), (1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('out', 'zh', 'f32', ((1, 'seq', False), (1, 'batch', False), (3, 'hidden', False)), '', False),
+)
+
+
+def gru_forward_f32(
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    *,
+    lengths: Optional[Array] = None,
+    bias_ih: Optional[Array] = None,
+    bias_hh: Optional[Array] = None,
+    h0: Optional[Array] = None,
+    h: Output = None,
+    zx: Output = None,
+    zh: Output = None,
+    ctx: Optional[Context] = None,
+) -> GruForwardF32Result:
+    """A GRU over whole sequences: zx_t = w_ih * x_t + bias_ih, zh_t = w_hh * h_(t-1) + bias_hh, then as
+    ek_gru_cell_forward_f32.
+
+    Shapes: x [seq, batch, input], lengths [batch], w_ih [3 * hidden, input], w_hh [3 * hidden, hidden], bias_ih and bias_hh
+    [3 * hidden], h0 [batch, hidden], h [seq, batch, hidden], zx and zh [seq, batch, 3 * hidden]. Gates stand in the order
+    r, z, n: PyTorch's weights and biases load as they are. h, zx and zh are what backward needs.
+
+    From step lengths[row] (at most seq) on a row's state stays as it was, so that h[seq - 1] holds every row's last state;
+    its pre-activations there are stored as zeros.
+
+    NULL: lengths (all seq), bias_ih, bias_hh (none), h0 (zeros). Aliasing: inputs may overlap each other; outputs overlap
+    nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_gru_forward_f32, x=x, lengths=lengths, w_ih=w_ih, w_hh=w_hh, bias_ih=bias_ih, bias_hh=bias_hh, h0=h0, h=h, zx=zx, zh=zh, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class GruBackwardF32Result(NamedTuple):
+    dx: Optional[Array]
+    dw_ih: Array
+    dw_hh: Array
+    dbias_ih: Optional[Array]
+    dbias_hh: Optional[Array]
+    dh0: Optional[Array]
+    step_norms: Optional[Array]
+
+
+_gru_backward_f32 = (
+    "gru_backward_f32",
+    GruBackwardF32Result,
+    ('ctx',),
+    ('size', 'seq'),
+    ('size', 'batch'),
+    ('size', 'input'),
+    ('size', 'hidden'),
+    ('in', 'x', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', False),
+    ('in', 'lengths', 'size', ((1, 'batch', False),), '', True),
+    ('in', 'w_ih', 'f32', ((3, 'hidden', False), (1, 'input', False)), '', False),
+    ('in', 'w_hh', 'f32', ((3, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('in', 'h0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'h', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', False),
+    ('in', 'zx', 'f32', ((1, 'seq', False), (1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('in', 'zh', 'f32', ((1, 'seq', False), (1, 'batch', False), (3, 'hidden', False)), '', False),
+    ('in', 'dh', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('in', 'dh_last', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('scalar', 'accumulate', ctypes.c_bool),
+    ('out', 'dx', 'f32', ((1, 'seq', False), (1, 'batch', False), (1, 'input', False)), '', True),
+    ('out', 'dw_ih', 'f32', ((3, 'hidden', False), (1, 'input', False)), '', False),
+    ('out', 'dw_hh', 'f32', ((3, 'hidden', False), (1, 'hidden', False)), '', False),
+    ('out', 'dbias_ih', 'f32', ((3, 'hidden', False),), '', True),
+    ('out', 'dbias_hh', 'f32', ((3, 'hidden', False),), '', True),
+    ('out', 'dh0', 'f32', ((1, 'batch', False), (1, 'hidden', False)), '', True),
+    ('out', 'step_norms', 'f64', ((1, 'seq', False),), '', True),
+)
+
+
+def gru_backward_f32(
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    h: Array,
+    zx: Array,
+    zh: Array,
+    *,
+    lengths: Optional[Array] = None,
+    h0: Optional[Array] = None,
+    dh: Optional[Array] = None,
+    dh_last: Optional[Array] = None,
+    accumulate: bool = False,
+    dx: Output = None,
+    dw_ih: Output = None,
+    dw_hh: Output = None,
+    dbias_ih: Output = None,
+    dbias_hh: Output = None,
+    dh0: Output = None,
+    step_norms: Output = None,
+    ctx: Optional[Context] = None,
+) -> GruBackwardF32Result:
+    """Back through ek_gru_forward_f32, through all of time.
+
+    dh [seq, batch, hidden] is the gradient of every h, dh_last [batch, hidden] what is added to it for the last state.
+    dx, dw_ih, dw_hh, dbias_ih, dbias_hh are shaped as what they are gradients of, dh0 as h0. step_norms[t] receives the Euclidean norm
+    of the gradient of h_t over the whole batch: how it vanishes or explodes on its way back. What passes below or above
+    the range of float on that way comes out right after it.
+
+    With accumulate the gradients of weights and biases are added to what is there. From step lengths[row] on what arrives,
+    dh there included, goes on to the step before as it is; dx is zero, and x there is read by no sum.
+
+    NULL: lengths (all seq), h0 (zeros), dh, dh_last (zeros), and dx, dbias_ih, dbias_hh, dh0, step_norms (not wanted). Aliasing:
+    inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (lengths, alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_gru_backward_f32, x=x, lengths=lengths, w_ih=w_ih, w_hh=w_hh, h0=h0, h=h, zx=zx, zh=zh, dh=dh, dh_last=dh_last, accumulate=accumulate, dx=dx, dw_ih=dw_ih, dw_hh=dw_hh, dbias_ih=dbias_ih, dbias_hh=dbias_hh, dh0=dh0, step_norms=step_norms, ctx=ctx)  # type: ignore[no-any-return]
+
+
 class CrossEntropyF32Result(NamedTuple):
     losses: Optional[Array]
     mean_loss: float
@@ -2398,6 +3152,121 @@ def bce_with_logits_f32(
     finite), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
     """
     return call(_bce_with_logits_f32, grad_scale=grad_scale, logits=logits, target=target, dlogits=dlogits, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class AttentionForwardF32Result(NamedTuple):
+    out: Array
+    lse: Array
+
+
+_attention_forward_f32 = (
+    "attention_forward_f32",
+    AttentionForwardF32Result,
+    ('ctx',),
+    ('scalar', 'scale', ctypes.c_float),
+    ('scalar', 'causal', ctypes.c_bool),
+    ('size', 'batch'),
+    ('size', 'heads'),
+    ('size', 'kv_heads'),
+    ('size', 'seq_q'),
+    ('size', 'seq_k'),
+    ('size', 'head_dim'),
+    ('in', 'q', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False), (1, 'head_dim', False)), '', False),
+    ('in', 'k', 'f32', ((1, 'batch', False), (1, 'kv_heads', False), (1, 'seq_k', False), (1, 'head_dim', False)), '', False),
+    ('in', 'v', 'f32', ((1, 'batch', False), (1, 'kv_heads', False), (1, 'seq_k', False), (1, 'head_dim', False)), '', False),
+    ('out', 'out', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False), (1, 'head_dim', False)), '', False),
+    ('out', 'lse', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False)), '', False),
+)
+
+
+def attention_forward_f32(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    scale: float,
+    causal: bool = False,
+    out: Output = None,
+    lse: Output = None,
+    ctx: Optional[Context] = None,
+) -> AttentionForwardF32Result:
+    """out = softmax(scale * Q * K^T) * V for each head, and lse = log sum exp of each row of logits.
+
+    q, out [batch, heads, seq_q, head_dim]; k, v [batch, kv_heads, seq_k, head_dim]; lse [batch, heads, seq_q]. kv_heads
+    divides heads, and head h uses keys and values of head h / (heads / kv_heads). head_dim is at most 256.
+
+    causal: query i sees keys j <= i + seq_k - seq_q, so that the last query sees all keys (the lower right alignment);
+    where the lengths are equal, the lower triangle. A query that sees nothing has out = 0 and lse = -Inf. Keys that a
+    query does not see have no influence on it, whatever they hold.
+
+    No [seq_q, seq_k] matrix is ever in memory: workspace does not grow with the lengths.
+
+    Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_ARGUMENT (kv_heads, alignment), EK_STATUS_INVALID_SIZE,
+    EK_STATUS_UNSUPPORTED (head_dim), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_attention_forward_f32, scale=scale, causal=causal, q=q, k=k, v=v, out=out, lse=lse, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class AttentionBackwardF32Result(NamedTuple):
+    dq: Array
+    dk: Array
+    dv: Array
+
+
+_attention_backward_f32 = (
+    "attention_backward_f32",
+    AttentionBackwardF32Result,
+    ('ctx',),
+    ('scalar', 'scale', ctypes.c_float),
+    ('scalar', 'causal', ctypes.c_bool),
+    ('size', 'batch'),
+    ('size', 'heads'),
+    ('size', 'kv_heads'),
+    ('size', 'seq_q'),
+    ('size', 'seq_k'),
+    ('size', 'head_dim'),
+    ('in', 'q', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False), (1, 'head_dim', False)), '', False),
+    ('in', 'k', 'f32', ((1, 'batch', False), (1, 'kv_heads', False), (1, 'seq_k', False), (1, 'head_dim', False)), '', False),
+    ('in', 'v', 'f32', ((1, 'batch', False), (1, 'kv_heads', False), (1, 'seq_k', False), (1, 'head_dim', False)), '', False),
+    ('in', 'out', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False), (1, 'head_dim', False)), '', False),
+    ('in', 'lse', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False)), '', False),
+    ('in', 'dout', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False), (1, 'head_dim', False)), '', False),
+    ('out', 'dq', 'f32', ((1, 'batch', False), (1, 'heads', False), (1, 'seq_q', False), (1, 'head_dim', False)), '', False),
+    ('out', 'dk', 'f32', ((1, 'batch', False), (1, 'kv_heads', False), (1, 'seq_k', False), (1, 'head_dim', False)), '', False),
+    ('out', 'dv', 'f32', ((1, 'batch', False), (1, 'kv_heads', False), (1, 'seq_k', False), (1, 'head_dim', False)), '', False),
+)
+
+
+def attention_backward_f32(
+    q: Array,
+    k: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    dout: Array,
+    *,
+    scale: float,
+    causal: bool = False,
+    dq: Output = None,
+    dk: Output = None,
+    dv: Output = None,
+    ctx: Optional[Context] = None,
+) -> AttentionBackwardF32Result:
+    """The gradients of ek_attention_forward_f32: with P = exp(scale * Q * K^T - lse), delta = sum dout*out of each row and
+    dS = P * (dout * V^T - delta): dq = scale * dS * K, dk = scale * dS^T * Q, dv = P^T * dout.
+
+    dout, dq as q; dk, dv as k; out and lse are what the forward pass returned for the same arguments. Heads that share
+    keys and values add up. dq, dk, dv are overwritten.
+
+    Workspace is linear in seq_q and seq_k.
+
+    Aliasing: inputs may overlap each other; outputs overlap nothing.
+
+    Errors: those of ek_attention_forward_f32.
+    """
+    return call(_attention_backward_f32, scale=scale, causal=causal, q=q, k=k, v=v, out=out, lse=lse, dout=dout, dq=dq, dk=dk, dv=dv, ctx=ctx)  # type: ignore[no-any-return]
 
 
 _init_uniform_f32 = (
@@ -2536,91 +3405,37 @@ def init_he_f32(
     call(_init_he_f32, seed=seed, stream=stream, distribution=distribution, negative_slope=negative_slope, fan_in=fan_in, w=w, ctx=ctx)
 
 
-_clip_sgd_f32 = (
-    "clip_sgd_f32",
+_init_orthogonal_f32 = (
+    "init_orthogonal_f32",
     None,
     ('ctx',),
-    ('struct', 'clip', 'in', ClipOptions),
-    ('struct', 'sgd', 'in', SgdOptions),
-    ('size', 'count'),
-    ('sizes',),
-    ('list', 'params', 'f32', 'inout', False),
-    ('list', 'grads', 'f32', 'in', False),
-    ('list', 'momentum', 'f32', 'inout', True),
-    ('struct', 'report', 'optional', StepReport),
+    ('scalar', 'seed', ctypes.c_uint64),
+    ('scalar', 'stream', ctypes.c_uint64),
+    ('scalar', 'gain', ctypes.c_float),
+    ('size', 'rows'),
+    ('size', 'cols'),
+    ('inout', 'w', 'f32', ((1, 'rows', False), (1, 'cols', False)), '', False),
 )
 
 
-def clip_sgd_f32(
-    params: Sequence[Array],
-    grads: Sequence[Array],
+def init_orthogonal_f32(
+    w: Array,
     *,
-    clip: Optional[ClipOptions] = None,
-    sgd: Optional[SgdOptions] = None,
-    momentum: Optional[Sequence[Array]] = None,
-    report: Optional[StepReport] = None,
+    seed: int,
+    stream: int = 0,
+    gain: float = 1.0,
     ctx: Optional[Context] = None,
 ) -> None:
-    """Clips the gradients and descends, with optional momentum.
+    """Fills w [rows, cols] with gain * Q, Q uniform over the matrices whose shorter side's vectors are orthonormal: Q^T Q = I
+    for rows >= cols, else Q Q^T = I.
 
-    g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; b := mu*b + (1 -
-    dampening)*g; g := b, or g + mu*b with nesterov; w := w - lr*g.
+    The same bits for any number of threads; unlike in the other tensors, every element depends on all of (seed, stream).
+    Computed in double and rounded once. Workspace: 8 bytes for each element, which the calling thread keeps.
 
-    params, grads and momentum hold count pointers, to tensors of sizes[i] elements each. momentum is b, zeros at the
-    start; with mu = 0 it is neither needed nor touched. Gradients are not written.
-
-    NULL: momentum where mu is 0; report (not wanted; saves the norms of update and parameters); tensors of size 0.
-    Aliasing: gradients may overlap each other; params, momentum and report overlap nothing.
-
-    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, mu > 0
-    without momentum, alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, gain unless finite),
+    EK_STATUS_OUT_OF_MEMORY.
     """
-    call(_clip_sgd_f32, clip=clip, sgd=sgd, params=params, grads=grads, momentum=momentum, report=report, ctx=ctx)
-
-
-_clip_adam_f32 = (
-    "clip_adam_f32",
-    None,
-    ('ctx',),
-    ('struct', 'clip', 'in', ClipOptions),
-    ('struct', 'adam', 'in', AdamOptions),
-    ('size', 'count'),
-    ('sizes',),
-    ('list', 'params', 'f32', 'inout', False),
-    ('list', 'grads', 'f32', 'in', False),
-    ('list', 'm', 'f32', 'inout', False),
-    ('list', 'v', 'f32', 'inout', False),
-    ('struct', 'report', 'optional', StepReport),
-)
-
-
-def clip_adam_f32(
-    params: Sequence[Array],
-    grads: Sequence[Array],
-    m: Sequence[Array],
-    v: Sequence[Array],
-    *,
-    clip: Optional[ClipOptions] = None,
-    adam: Optional[AdamOptions] = None,
-    report: Optional[StepReport] = None,
-    ctx: Optional[Context] = None,
-) -> None:
-    """Clips the gradients and makes a step of Adam, or of AdamW with decoupled.
-
-    g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: w := w - lr*lambda*w if decoupled, else g :=
-    g + lambda*w; m := beta1*m + (1 - beta1)*g; v := beta2*v + (1 - beta2)*g^2; w := w - lr * (m / (1 - beta1^step)) /
-    (sqrt(v / (1 - beta2^step)) + eps). Where that denominator is 0 the parameter stays.
-
-    params, grads, m and v hold count pointers, to tensors of sizes[i] elements each; m and v are zeros at the start.
-    Gradients are not written.
-
-    NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may
-    overlap each other; params, m, v and report overlap nothing.
-
-    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range,
-    alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
-    """
-    call(_clip_adam_f32, clip=clip, adam=adam, params=params, grads=grads, m=m, v=v, report=report, ctx=ctx)
+    call(_init_orthogonal_f32, seed=seed, stream=stream, gain=gain, w=w, ctx=ctx)
 
 
 class GradNormF32Result(NamedTuple):
@@ -2649,7 +3464,8 @@ def grad_norm_f32(
     """*norm = sqrt(sum g^2) over all elements of all tensors; tensor_norms[i] = the same over tensor i.
 
     grads holds count pointers, to tensors of sizes[i] elements each; tensor_norms [count]. Sums are f64: finite gradients
-    of any size have a finite norm, non-zero unless all are zero. A NaN or infinite element makes its norms so.
+    of any size have a finite norm, non-zero unless all are zero. A NaN or infinite element makes its norms so. *norm is the
+    same however the same elements are split into tensors.
 
     NULL: tensor_norms (not wanted); tensors of size 0. Aliasing: gradients may overlap each other; outputs overlap
     nothing.
@@ -2741,6 +3557,570 @@ def unscale_f32(
     return call(_unscale_f32, loss_scale=loss_scale, g=g, ctx=ctx)  # type: ignore[no-any-return]
 
 
+_clip_sgd_f32 = (
+    "clip_sgd_f32",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'sgd', 'in', SgdOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'f32', 'in', False),
+    ('list', 'momentum', 'f32', 'inout', True),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_sgd_f32(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    sgd: Optional[SgdOptions] = None,
+    momentum: Optional[Sequence[Array]] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """Clips the gradients and descends, with optional momentum.
+
+    g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; b := mu*b + (1 -
+    dampening)*g; g := b, or g + mu*b with nesterov; w := w - lr*g.
+
+    params, grads and momentum hold count pointers, to tensors of sizes[i] elements each. momentum is b, zeros at the
+    start; with mu = 0 it is neither needed nor touched. Gradients are not written.
+
+    NULL: momentum where mu is 0; report (not wanted; saves the norms of update and parameters); tensors of size 0.
+    Aliasing: gradients may overlap each other; params, momentum and report overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, mu > 0
+    without momentum, alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    call(_clip_sgd_f32, clip=clip, sgd=sgd, params=params, grads=grads, momentum=momentum, report=report, ctx=ctx)
+
+
+_clip_sgd_bf16 = (
+    "clip_sgd_bf16",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'sgd', 'in', SgdOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'bf16', 'in', False),
+    ('list', 'momentum', 'f32', 'inout', True),
+    ('list', 'params_bf16', 'bf16', 'inout', True),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_sgd_bf16(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    sgd: Optional[SgdOptions] = None,
+    momentum: Optional[Sequence[Array]] = None,
+    params_bf16: Optional[Sequence[Array]] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """ek_clip_sgd_f32 on gradients in bf16.
+
+    params are the float parameters that training keeps; params_bf16 [count], if given, receives the new ones rounded, in the
+    same pass: to nearest even, or by chance (sgd->stochastic). momentum is float.
+
+    NULL: also params_bf16 (not wanted). Aliasing: params_bf16 overlaps nothing either. Errors: as there.
+    """
+    call(_clip_sgd_bf16, clip=clip, sgd=sgd, params=params, grads=grads, momentum=momentum, params_bf16=params_bf16, report=report, ctx=ctx)
+
+
+_clip_sgd_f16 = (
+    "clip_sgd_f16",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'sgd', 'in', SgdOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'f16', 'in', False),
+    ('list', 'momentum', 'f32', 'inout', True),
+    ('list', 'params_f16', 'f16', 'inout', True),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_sgd_f16(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    sgd: Optional[SgdOptions] = None,
+    momentum: Optional[Sequence[Array]] = None,
+    params_f16: Optional[Sequence[Array]] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """ek_clip_sgd_bf16 in f16.
+    """
+    call(_clip_sgd_f16, clip=clip, sgd=sgd, params=params, grads=grads, momentum=momentum, params_f16=params_f16, report=report, ctx=ctx)
+
+
+_clip_adam_f32 = (
+    "clip_adam_f32",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'adam', 'in', AdamOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'f32', 'in', False),
+    ('list', 'm', 'f32', 'inout', False),
+    ('list', 'v', 'f32', 'inout', False),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_adam_f32(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    m: Sequence[Array],
+    v: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    adam: Optional[AdamOptions] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """Clips the gradients and makes a step of Adam, or of AdamW with decoupled.
+
+    g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: w := w - lr*lambda*w if decoupled, else g :=
+    g + lambda*w; m := beta1*m + (1 - beta1)*g; v := beta2*v + (1 - beta2)*g^2; w := w - lr * (m / (1 - beta1^step)) /
+    (sqrt(v / (1 - beta2^step)) + eps). Where that denominator is 0 the parameter stays. See adam->second_moment for gradients
+    beyond 1e-16 to 1e19.
+
+    params, grads, m and v hold count pointers, to tensors of sizes[i] elements each; m and v are zeros at the start.
+    Gradients are not written.
+
+    NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may
+    overlap each other; params, m, v and report overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range,
+    alignment, struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    call(_clip_adam_f32, clip=clip, adam=adam, params=params, grads=grads, m=m, v=v, report=report, ctx=ctx)
+
+
+_clip_adam_bf16 = (
+    "clip_adam_bf16",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'adam', 'in', AdamOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'bf16', 'in', False),
+    ('list', 'm', 'f32', 'inout', False),
+    ('list', 'v', 'f32', 'inout', False),
+    ('list', 'params_bf16', 'bf16', 'inout', True),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_adam_bf16(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    m: Sequence[Array],
+    v: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    adam: Optional[AdamOptions] = None,
+    params_bf16: Optional[Sequence[Array]] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """ek_clip_adam_f32 on gradients in bf16.
+
+    params are the float parameters that training keeps; params_bf16 [count], if given, receives the new ones rounded, in the
+    same pass: to nearest even, or by chance (adam->stochastic). m and v are float.
+
+    NULL: also params_bf16 (not wanted). Aliasing: params_bf16 overlaps nothing either. Errors: as there.
+    """
+    call(_clip_adam_bf16, clip=clip, adam=adam, params=params, grads=grads, m=m, v=v, params_bf16=params_bf16, report=report, ctx=ctx)
+
+
+_clip_adam_f16 = (
+    "clip_adam_f16",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'adam', 'in', AdamOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'f16', 'in', False),
+    ('list', 'm', 'f32', 'inout', False),
+    ('list', 'v', 'f32', 'inout', False),
+    ('list', 'params_f16', 'f16', 'inout', True),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_adam_f16(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    m: Sequence[Array],
+    v: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    adam: Optional[AdamOptions] = None,
+    params_f16: Optional[Sequence[Array]] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """ek_clip_adam_bf16 in f16.
+    """
+    call(_clip_adam_f16, clip=clip, adam=adam, params=params, grads=grads, m=m, v=v, params_f16=params_f16, report=report, ctx=ctx)
+
+
+_clip_rmsprop_f32 = (
+    "clip_rmsprop_f32",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'rmsprop', 'in', RmspropOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'f32', 'in', False),
+    ('list', 'square_avg', 'f32', 'inout', False),
+    ('list', 'momentum', 'f32', 'inout', True),
+    ('list', 'grad_avg', 'f32', 'inout', True),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_rmsprop_f32(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    square_avg: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    rmsprop: Optional[RmspropOptions] = None,
+    momentum: Optional[Sequence[Array]] = None,
+    grad_avg: Optional[Sequence[Array]] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """Clips the gradients and makes a step of RMSprop.
+
+    g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; s := alpha*s + (1 - alpha)*g^2;
+    d := sqrt(s) + eps, or with centered a := alpha*a + (1 - alpha)*g and d := sqrt(s - a^2) + eps; w := w - lr*g/d, or with a
+    momentum b := mu*b + g/d and w := w - lr*b. Where d is 0, g/d counts as 0.
+
+    All lists hold count pointers, to tensors of sizes[i] elements each. States are zeros at the start: square_avg is s (its
+    root with EK_SECOND_MOMENT_ROOT), momentum is b, grad_avg is a. Gradients are not written.
+
+    NULL: momentum where mu is 0, grad_avg unless centered (then not touched); report (not wanted; saves the norms of update and
+    parameters); tensors of size 0. Aliasing: gradients may overlap each other; all else overlaps nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, a state that is
+    missing, alignment,
+    struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    call(_clip_rmsprop_f32, clip=clip, rmsprop=rmsprop, params=params, grads=grads, square_avg=square_avg, momentum=momentum, grad_avg=grad_avg, report=report, ctx=ctx)
+
+
+_clip_adagrad_f32 = (
+    "clip_adagrad_f32",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'adagrad', 'in', AdagradOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'f32', 'in', False),
+    ('list', 'sum', 'f32', 'inout', False),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_adagrad_f32(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    sum: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    adagrad: Optional[AdagradOptions] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """Clips the gradients and makes a step of Adagrad.
+
+    g := g * factor / loss_scale (see ek_clip_options), then PyTorch's rule: g := g + lambda*w; s := s + g^2; w := w - lr / (1 +
+    (step - 1)*lr_decay) * g / (sqrt(s) + eps). Where that denominator is 0 the parameter stays.
+
+    params, grads and sum hold count pointers, to tensors of sizes[i] elements each; sum is s (its root with
+    EK_SECOND_MOMENT_ROOT), zeros or a positive number at the start. Gradients are not written.
+
+    NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may overlap each
+    other; all else overlaps nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, alignment,
+    struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    call(_clip_adagrad_f32, clip=clip, adagrad=adagrad, params=params, grads=grads, sum=sum, report=report, ctx=ctx)
+
+
+_clip_lion_f32 = (
+    "clip_lion_f32",
+    None,
+    ('ctx',),
+    ('struct', 'clip', 'in', ClipOptions),
+    ('struct', 'lion', 'in', LionOptions),
+    ('size', 'count'),
+    ('sizes',),
+    ('list', 'params', 'f32', 'inout', False),
+    ('list', 'grads', 'f32', 'in', False),
+    ('list', 'm', 'f32', 'inout', False),
+    ('struct', 'report', 'optional', StepReport),
+)
+
+
+def clip_lion_f32(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    m: Sequence[Array],
+    *,
+    clip: Optional[ClipOptions] = None,
+    lion: Optional[LionOptions] = None,
+    report: Optional[StepReport] = None,
+    ctx: Optional[Context] = None,
+) -> None:
+    """Clips the gradients and makes a step of Lion.
+
+    g := g * factor / loss_scale (see ek_clip_options), then w := w - lr*lambda*w; w := w - lr*sign(beta1*m + (1 - beta1)*g);
+    m := beta2*m + (1 - beta2)*g. sign(0) = 0, sign(NaN) = NaN.
+
+    params, grads and m hold count pointers, to tensors of sizes[i] elements each; m is zeros at the start. Gradients are not
+    written.
+
+    NULL: report (not wanted; saves the norms of update and parameters); tensors of size 0. Aliasing: gradients may overlap each
+    other; all else overlaps nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (an option out of its range, alignment,
+    struct_size), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    call(_clip_lion_f32, clip=clip, lion=lion, params=params, grads=grads, m=m, report=report, ctx=ctx)
+
+
+_loss_scaler_update = (
+    "loss_scaler_update",
+    None,
+    ('struct', 'scaler', 'inout', LossScaler),
+    ('scalar', 'found_nonfinite', ctypes.c_bool),
+)
+
+
+def loss_scaler_update(
+    scaler: LossScaler,
+    *,
+    found_nonfinite: bool,
+) -> None:
+    """Updates the scale after a step that met a NaN or infinite gradient, or did not.
+
+    After a bad one: scale := max(scale * backoff_factor, min_scale), and counting starts anew. After growth_interval good ones in a
+    row: scale := min(scale * growth_factor, max_scale). found_nonfinite is ek_step_report's skipped, or whether ek_unscale_f32
+    counted any.
+
+    Errors, the scaler then being as it was: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_ARGUMENT (a field out of its range,
+    alignment, struct_size).
+    """
+    call(_loss_scaler_update, scaler=scaler, found_nonfinite=found_nonfinite)
+
+
+_schedule_lr = (
+    "schedule_lr",
+    True,
+    ('struct', 'schedule', 'in', Schedule),
+    ('scalar', 'step', ctypes.c_uint64),
+    ('number', 'lr', ctypes.c_double),
+)
+
+
+def schedule_lr(
+    *,
+    step: int,
+    schedule: Optional[Schedule] = None,
+) -> float:
+    """*lr = the learning rate of a step, the first of which is 0. While step < warmup_steps: base_lr * (step + 1) / warmup_steps. After
+    it: the formula of the kind.
+
+    Aliasing: lr does not overlap schedule.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_ARGUMENT (a field out of its range, total_steps <= warmup_steps where p is
+    needed, alignment, struct_size), EK_STATUS_OVERLAP.
+    """
+    return call(_schedule_lr, schedule=schedule, step=step)  # type: ignore[no-any-return]
+
+
+_convert_f32_to_bf16 = (
+    "convert_f32_to_bf16",
+    True,
+    ('ctx',),
+    ('size', 'n'),
+    ('in', 'x', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'y', 'bf16', ((1, 'n', True),), '', False),
+)
+
+
+def convert_f32_to_bf16(
+    x: Array,
+    *,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = x in bf16, to nearest even. x, y [n].
+
+    Beyond the largest bf16, 3.39e38, by half a step or more, y is infinite; subnormal numbers are converted as such. A NaN stays
+    a NaN with its sign and the upper part of its payload, and becomes quiet. Aliasing: none.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_convert_f32_to_bf16, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_convert_bf16_to_f32 = (
+    "convert_bf16_to_f32",
+    True,
+    ('ctx',),
+    ('size', 'n'),
+    ('in', 'x', 'bf16', ((1, 'n', True),), '', False),
+    ('out', 'y', 'f32', ((1, 'n', True),), '', False),
+)
+
+
+def convert_bf16_to_f32(
+    x: Array,
+    *,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = x in float, exactly. x, y [n]. Aliasing: none.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_convert_bf16_to_f32, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_convert_f32_to_f16 = (
+    "convert_f32_to_f16",
+    True,
+    ('ctx',),
+    ('size', 'n'),
+    ('in', 'x', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'y', 'f16', ((1, 'n', True),), '', False),
+)
+
+
+def convert_f32_to_f16(
+    x: Array,
+    *,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = x in f16, to nearest even. x, y [n].
+
+    From 65520 on y is infinite, and at 2^-25 and below it is 0: see ek_loss_scaler. Subnormal numbers are converted as such. A NaN
+    stays a NaN with its sign and the upper part of its payload, and becomes quiet. Aliasing: none.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_convert_f32_to_f16, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_convert_f16_to_f32 = (
+    "convert_f16_to_f32",
+    True,
+    ('ctx',),
+    ('size', 'n'),
+    ('in', 'x', 'f16', ((1, 'n', True),), '', False),
+    ('out', 'y', 'f32', ((1, 'n', True),), '', False),
+)
+
+
+def convert_f16_to_f32(
+    x: Array,
+    *,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = x in float, exactly; a signalling NaN becomes quiet. x, y [n]. Aliasing: none.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_convert_f16_to_f32, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_convert_f32_to_bf16_stochastic = (
+    "convert_f32_to_bf16_stochastic",
+    True,
+    ('ctx',),
+    ('scalar', 'seed', ctypes.c_uint64),
+    ('size', 'n'),
+    ('in', 'x', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'y', 'bf16', ((1, 'n', True),), '', False),
+)
+
+
+def convert_f32_to_bf16_stochastic(
+    x: Array,
+    *,
+    seed: int,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = x in bf16, up or down by chance: the mean over all seeds is x. x, y [n].
+
+    Between its neighbours a < x < b, y = b with probability (x - a) / (b - a). A bf16 stays itself, a NaN a NaN; beyond the largest
+    bf16 lies infinity in place of 2^128. Element i depends on (seed, i) and x[i] alone. Aliasing: none.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_convert_f32_to_bf16_stochastic, seed=seed, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_convert_f32_to_f16_stochastic = (
+    "convert_f32_to_f16_stochastic",
+    True,
+    ('ctx',),
+    ('scalar', 'seed', ctypes.c_uint64),
+    ('size', 'n'),
+    ('in', 'x', 'f32', ((1, 'n', True),), '', False),
+    ('out', 'y', 'f16', ((1, 'n', True),), '', False),
+)
+
+
+def convert_f32_to_f16_stochastic(
+    x: Array,
+    *,
+    seed: int,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """ek_convert_f32_to_bf16_stochastic in f16: beyond 65504 lies infinity in place of 65536, and among subnormal halves
+    probabilities are multiples of 2^-16.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP.
+    """
+    return call(_convert_f32_to_f16_stochastic, seed=seed, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
 _tensor_stats_f32 = (
     "tensor_stats_f32",
     True,
@@ -2790,6 +4170,266 @@ def gradient_flow(
     return call(_gradient_flow, grad_norms=grad_norms)  # type: ignore[no-any-return]
 
 
+_spectral_norm_f32 = (
+    "spectral_norm_f32",
+    True,
+    ('ctx',),
+    ('size', 'rows'),
+    ('size', 'cols'),
+    ('in', 'w', 'f32', ((1, 'rows', False), (1, 'cols', False)), 'ldw', False),
+    ('size', 'ldw'),
+    ('scalar', 'max_iterations', ctypes.c_size_t),
+    ('scalar', 'tolerance', ctypes.c_double),
+    ('number', 'sigma', ctypes.c_double),
+)
+
+
+def spectral_norm_f32(
+    w: Array,
+    *,
+    max_iterations: int = 100,
+    tolerance: float = 1e-06,
+    ctx: Optional[Context] = None,
+) -> float:
+    """The spectral norm ||W||_2 of w [rows, cols], rows ldw apart: its largest singular value.
+
+    Lanczos' iteration from a fixed start, in double, one pass over w for each step. It has converged when the last third of
+    the iterations added no more than tolerance / 2, relative to sigma. max_iterations 0 stands for 4096, the limit of what
+    is made. No rows or no columns: 0.
+
+    Errors: EK_STATUS_NOT_CONVERGED (sigma is then the best lower bound, or NaN where w holds a NaN or an infinity; more
+    iterations or a larger tolerance help), EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT
+    (alignment, tolerance unless finite and >= 0), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_spectral_norm_f32, w=w, max_iterations=max_iterations, tolerance=tolerance, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_spectral_radius_f32 = (
+    "spectral_radius_f32",
+    True,
+    ('ctx',),
+    ('size', 'n'),
+    ('in', 'w', 'f32', ((1, 'n', False), (1, 'n', False)), 'ldw', False),
+    ('size', 'ldw'),
+    ('scalar', 'max_squarings', ctypes.c_size_t),
+    ('number', 'rho', ctypes.c_double),
+)
+
+
+def spectral_radius_f32(
+    w: Array,
+    *,
+    max_squarings: int = 30,
+    ctx: Optional[Context] = None,
+) -> float:
+    """The spectral radius max |lambda| of w [n, n], rows ldw apart: over time the gradient of a recurrence with these weights
+    vanishes below 1 and explodes above.
+
+    Norms of repeated squares, rescaled, in double: right for complex pairs, Jordan blocks and matrices that are not normal.
+    It has converged when the bound ||W^N||^(1/N) and an estimate that knows no constant agree within 5e-5, which takes 14 to
+    22 squarings; the estimate is usually far closer. max_squarings 0 stands for 48, the limit of what is made. n = 0: 0.
+    Workspace: 16 n^2 bytes, which the calling thread keeps.
+
+    Errors: EK_STATUS_NOT_CONVERGED (rho is then the best estimate, or NaN where w holds a NaN or an infinity),
+    EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_spectral_radius_f32, w=w, max_squarings=max_squarings, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_jacobian_norm_f32 = (
+    "jacobian_norm_f32",
+    True,
+    ('ctx',),
+    ('enum', 'act', Activation),
+    ('scalar', 'act_param', ctypes.c_float),
+    ('size', 'out_features'),
+    ('size', 'in_features'),
+    ('in', 'w', 'f32', ((1, 'out_features', False), (1, 'in_features', False)), '', False),
+    ('in', 'z_prev', 'f32', ((1, 'in_features', False),), '', False),
+    ('scalar', 'max_iterations', ctypes.c_size_t),
+    ('scalar', 'tolerance', ctypes.c_double),
+    ('number', 'sigma', ctypes.c_double),
+)
+
+
+def jacobian_norm_f32(
+    w: Array,
+    z_prev: Array,
+    *,
+    act: Union[Activation, int, str],
+    act_param: float = 0.0,
+    max_iterations: int = 100,
+    tolerance: float = 1e-06,
+    ctx: Optional[Context] = None,
+) -> float:
+    """||W D||_2 with D = diag(phi'(z_prev)): the norm of the Jacobian that takes the gradient back through one layer,
+    delta_prev = D W^T delta.
+
+    w [out_features, in_features]; z_prev [in_features], the pre-activations of the layer below; act one of EK_ACTIVATION_
+    with its act_param. Iterations, tolerance and sigma as in ek_spectral_norm_f32.
+
+    Errors: as ek_spectral_norm_f32, and EK_STATUS_INVALID_ARGUMENT for act and act_param.
+    """
+    return call(_jacobian_norm_f32, act=act, act_param=act_param, w=w, z_prev=z_prev, max_iterations=max_iterations, tolerance=tolerance, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class ColumnStatsF32Result(NamedTuple):
+    mean: Array
+    std: Optional[Array]
+    min: Optional[Array]
+    max: Optional[Array]
+
+
+_column_stats_f32 = (
+    "column_stats_f32",
+    ColumnStatsF32Result,
+    ('ctx',),
+    ('size', 'rows'),
+    ('size', 'cols'),
+    ('in', 'x', 'f32', ((1, 'rows', False), (1, 'cols', False)), '', False),
+    ('out', 'mean', 'f64', ((1, 'cols', False),), '', False),
+    ('out', 'std', 'f64', ((1, 'cols', False),), '', True),
+    ('out', 'min', 'f32', ((1, 'cols', False),), '', True),
+    ('out', 'max', 'f32', ((1, 'cols', False),), '', True),
+)
+
+
+def column_stats_f32(
+    x: Array,
+    *,
+    mean: Output = None,
+    std: Output = None,
+    min: Output = None,
+    max: Output = None,
+    ctx: Optional[Context] = None,
+) -> ColumnStatsF32Result:
+    """Mean, deviation, minimum and maximum of each column of x [rows, cols]. mean, std, min, max [cols]; std, min, max may be
+    NULL.
+
+    std = sqrt(sum (x - mean)^2 / n), of the population. Sums are double, about a value of the column: an offset of 1e8 costs
+    nothing, and a constant column has its value as mean and 0 as std, exactly. NaN entries are missing values and enter
+    nothing: ek_column_stats_counted_f32 says how many there are. A column of nothing else has NaN for everything; infinite
+    entries are values. No rows or no columns: nothing is written. Aliasing: outputs overlap nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment), EK_STATUS_OVERLAP,
+    EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_column_stats_f32, x=x, mean=mean, std=std, min=min, max=max, ctx=ctx)  # type: ignore[no-any-return]
+
+
+class ColumnStatsCountedF32Result(NamedTuple):
+    mean: Array
+    std: Optional[Array]
+    min: Optional[Array]
+    max: Optional[Array]
+    nans: Array
+
+
+_column_stats_counted_f32 = (
+    "column_stats_counted_f32",
+    ColumnStatsCountedF32Result,
+    ('ctx',),
+    ('size', 'rows'),
+    ('size', 'cols'),
+    ('in', 'x', 'f32', ((1, 'rows', False), (1, 'cols', False)), '', False),
+    ('out', 'mean', 'f64', ((1, 'cols', False),), '', False),
+    ('out', 'std', 'f64', ((1, 'cols', False),), '', True),
+    ('out', 'min', 'f32', ((1, 'cols', False),), '', True),
+    ('out', 'max', 'f32', ((1, 'cols', False),), '', True),
+    ('out', 'nans', 'u64', ((1, 'cols', False),), '', False),
+)
+
+
+def column_stats_counted_f32(
+    x: Array,
+    *,
+    mean: Output = None,
+    std: Output = None,
+    min: Output = None,
+    max: Output = None,
+    nans: Output = None,
+    ctx: Optional[Context] = None,
+) -> ColumnStatsCountedF32Result:
+    """ek_column_stats_f32, and in nans [cols] how many entries of each column are NaN.
+
+    Errors: as there.
+    """
+    return call(_column_stats_counted_f32, x=x, mean=mean, std=std, min=min, max=max, nans=nans, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_standardize_f32 = (
+    "standardize_f32",
+    True,
+    ('ctx',),
+    ('size', 'rows'),
+    ('size', 'cols'),
+    ('in', 'mean', 'f64', ((1, 'cols', False),), '', False),
+    ('in', 'std', 'f64', ((1, 'cols', False),), '', False),
+    ('scalar', 'eps', ctypes.c_float),
+    ('in', 'x', 'f32', ((1, 'rows', False), (1, 'cols', False)), '', False),
+    ('out', 'y', 'f32', ((1, 'rows', False), (1, 'cols', False)), '', False),
+)
+
+
+def standardize_f32(
+    mean: Array,
+    std: Array,
+    x: Array,
+    *,
+    eps: float = 0.0,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = (x - mean) / (std + eps), column by column: features of mean 0 and deviation 1. x, y [rows, cols]; mean, std [cols],
+    those of ek_column_stats_f32 or of other data.
+
+    Where std + eps is 0 it counts as 1, so that a constant column becomes 0. NaN stays NaN. Computed in double, rounded
+    once. Aliasing: y may be x.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, eps unless finite and
+    >= 0), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_standardize_f32, mean=mean, std=std, eps=eps, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
+_rescale_f32 = (
+    "rescale_f32",
+    True,
+    ('ctx',),
+    ('size', 'rows'),
+    ('size', 'cols'),
+    ('in', 'min', 'f32', ((1, 'cols', False),), '', False),
+    ('in', 'max', 'f32', ((1, 'cols', False),), '', False),
+    ('scalar', 'low', ctypes.c_float),
+    ('scalar', 'high', ctypes.c_float),
+    ('in', 'x', 'f32', ((1, 'rows', False), (1, 'cols', False)), '', False),
+    ('out', 'y', 'f32', ((1, 'rows', False), (1, 'cols', False)), '', False),
+)
+
+
+def rescale_f32(
+    min: Array,
+    max: Array,
+    x: Array,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    y: Output = None,
+    ctx: Optional[Context] = None,
+) -> Array:
+    """y = low + (x - min) * (high - low) / (max - min), column by column: features in [low, high]. x, y [rows, cols]; min, max
+    [cols], those of ek_column_stats_f32 or of other data, beyond which y is beyond [low, high].
+
+    Where max is min their difference counts as 1, so that a constant column becomes low. NaN stays NaN. Computed in double,
+    rounded once. Aliasing: y overlaps nothing.
+
+    Errors: EK_STATUS_NULL_POINTER, EK_STATUS_INVALID_SIZE, EK_STATUS_INVALID_ARGUMENT (alignment, unless low <= high and
+    both are finite), EK_STATUS_OVERLAP, EK_STATUS_OUT_OF_MEMORY.
+    """
+    return call(_rescale_f32, min=min, max=max, low=low, high=high, x=x, y=y, ctx=ctx)  # type: ignore[no-any-return]
+
+
 __all__ = [
     "Status",
     "Isa",
@@ -2799,11 +4439,17 @@ __all__ = [
     "ClipMode",
     "Nonfinite",
     "SecondMoment",
+    "ScheduleKind",
     "Flow",
+    "AdagradOptions",
     "AdamOptions",
     "ClipOptions",
     "ContextOptions",
     "FlowReport",
+    "LionOptions",
+    "LossScaler",
+    "RmspropOptions",
+    "Schedule",
     "SgdOptions",
     "StepReport",
     "TensorStats",
@@ -2822,6 +4468,8 @@ __all__ = [
     "residual_add_f32",
     "residual_add_bf16",
     "residual_add_f16",
+    "highway_forward_f32",
+    "highway_backward_f32",
     "linear_forward_f32",
     "linear_backward_input_f32",
     "linear_backward_weight_f32",
@@ -2860,19 +4508,54 @@ __all__ = [
     "add_layer_norm_backward_f16",
     "rms_norm_forward_f16",
     "rms_norm_backward_f16",
+    "lstm_cell_forward_f32",
+    "lstm_cell_backward_f32",
+    "gru_cell_forward_f32",
+    "gru_cell_backward_f32",
+    "rnn_forward_f32",
+    "rnn_backward_f32",
+    "lstm_forward_f32",
+    "lstm_backward_f32",
+    "gru_forward_f32",
+    "gru_backward_f32",
     "cross_entropy_f32",
     "mse_f32",
     "bce_with_logits_f32",
+    "attention_forward_f32",
+    "attention_backward_f32",
     "init_uniform_f32",
     "init_normal_f32",
     "init_xavier_f32",
     "init_he_f32",
-    "clip_sgd_f32",
-    "clip_adam_f32",
+    "init_orthogonal_f32",
     "grad_norm_f32",
     "clip_by_norm_f32",
     "clip_by_value_f32",
     "unscale_f32",
+    "clip_sgd_f32",
+    "clip_sgd_bf16",
+    "clip_sgd_f16",
+    "clip_adam_f32",
+    "clip_adam_bf16",
+    "clip_adam_f16",
+    "clip_rmsprop_f32",
+    "clip_adagrad_f32",
+    "clip_lion_f32",
+    "loss_scaler_update",
+    "schedule_lr",
+    "convert_f32_to_bf16",
+    "convert_bf16_to_f32",
+    "convert_f32_to_f16",
+    "convert_f16_to_f32",
+    "convert_f32_to_bf16_stochastic",
+    "convert_f32_to_f16_stochastic",
     "tensor_stats_f32",
     "gradient_flow",
+    "spectral_norm_f32",
+    "spectral_radius_f32",
+    "jacobian_norm_f32",
+    "column_stats_f32",
+    "column_stats_counted_f32",
+    "standardize_f32",
+    "rescale_f32",
 ]

@@ -2,7 +2,7 @@
 
 use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
 use super::driver::{Plan, Product, Source, panel_width};
-use super::epilogue::{Epilogue, Finished};
+use super::epilogue::Epilogue;
 use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
 use super::tile::{LINE, Next, Tiles, is_narrow};
@@ -259,13 +259,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
     fn finish<S: Simd>(&self, s: S, rows: Range<usize>, cols: Range<usize>) {
         let x = self.product;
         let c = self.c.wrapping_add(rows.start * x.c_row + cols.start * x.c_col);
-        let piece = if x.c_col == 1 {
-            Finished { c, ldc: x.c_row, row: rows.start, col: cols.start, rows: rows.len(), cols: cols.len() }
-        } else {
-            Finished { c, ldc: x.c_col, row: cols.start, col: rows.start, rows: cols.len(), cols: rows.len() }
-        };
         // SAFETY: the piece is this task's alone.
-        unsafe { x.epilogue.apply(s, piece) };
+        unsafe { x.epilogue.apply(s, x.finished(c, rows, cols)) };
     }
 }
 

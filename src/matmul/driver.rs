@@ -2,7 +2,7 @@
 
 use super::block::Block;
 use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, m_block, tile_rows, tile_vectors};
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::Real;
 use crate::context::Context;
@@ -44,6 +44,17 @@ pub(super) struct Product<'a, O: Operand, E> {
     pub alpha: O::Real,
     pub beta: O::Real,
     pub epilogue: &'a E,
+    /// Rows and columns were exchanged. The strides do not tell where both are 1: one column, ldc 1.
+    pub turned: bool,
+}
+
+impl<O: Operand, E> Product<'_, O, E> {
+    /// Rows × cols of the product, the first of them at `c`, as the caller's C has them.
+    #[inline(always)]
+    pub(super) fn finished(&self, c: *mut O::Real, rows: Range<usize>, cols: Range<usize>) -> Finished<O::Real> {
+        let (ldc, rows, cols) = if self.turned { (self.c_col, cols, rows) } else { (self.c_row, rows, cols) };
+        Finished { c, ldc, row: rows.start, col: cols.start, rows: rows.len(), cols: cols.len() }
+    }
 }
 
 /// Columns of a register tile at most, which is the width of a packed panel of B.

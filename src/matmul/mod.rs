@@ -393,7 +393,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
-        let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue };
+        let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue, turned };
         if rank::is_ranked(&product) {
             return Path::Ranked(product);
         }
@@ -498,6 +498,10 @@ pub(crate) fn multiply_batched<O: Operand>(
     strides: [usize; 3],
     c: &mut [O::Real],
 ) -> Result {
+    // Without elements of C there may be any number of items.
+    if x.m == 0 || x.n == 0 {
+        return Ok(());
+    }
     // Whole items go to threads where there are enough of them; else the threads share each item.
     let flops = 2.0 * x.m as f64 * x.n as f64 * x.k as f64;
     let apart = batch >= 2 * ctx.num_threads();

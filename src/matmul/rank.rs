@@ -1,7 +1,7 @@
 //! The ascending order for the sum of a few outer products: C is written along its rows, and nothing is packed.
 
 use super::driver::{Pointer, Product};
-use super::epilogue::{Epilogue, Finished};
+use super::epilogue::Epilogue;
 use super::pack::Operand;
 use super::real::{Real, Vector};
 use crate::context::Context;
@@ -83,9 +83,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
                 3 => step!(3 2),
                 _ => step!(4 2),
             };
-            let piece = Finished { c: rows.c, ldc: x.c_row, row, col: 0, rows: done, cols: x.n };
             // SAFETY: the rows are this task's alone.
-            unsafe { x.epilogue.apply(s, piece) };
+            unsafe { x.epilogue.apply(s, x.finished(rows.c, row..row + done, 0..x.n)) };
             row += done;
         }
     }

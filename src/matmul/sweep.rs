@@ -3,7 +3,7 @@
 
 use super::blocking::K_BLOCK;
 use super::driver::{Pointer, Product};
-use super::epilogue::{Epilogue, Finished};
+use super::epilogue::Epilogue;
 use super::pack::Operand;
 use super::real::{Real, Vector};
 use crate::context::Context;
@@ -73,14 +73,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
             beta: x.beta,
         };
         s.outline(&sweep);
-        let (cols, col) = (self.cols.len(), self.cols.start);
-        let piece = if x.c_col == 1 {
-            Finished { c, ldc: x.c_row, row: 0, col, rows: x.m, cols }
-        } else {
-            Finished { c, ldc: x.c_col, row: col, col: 0, rows: cols, cols: x.m }
-        };
         // SAFETY: the columns are this task's alone.
-        unsafe { x.epilogue.apply(s, piece) };
+        unsafe { x.epilogue.apply(s, x.finished(c, 0..x.m, self.cols.clone())) };
     }
 }
 

@@ -50,6 +50,34 @@ fn forward_is_the_product_then_the_bias_then_the_activation() {
     }
 }
 
+/// One column of C, whose rows are one element apart: exchanged or not, its strides are the same.
+#[test]
+fn few_outputs_have_their_own_bias_whatever_the_batch() {
+    for isa in Isa::available() {
+        let ctx = Context::builder().isa(isa).num_threads(1).batch_invariant(true).build().unwrap();
+        for (batch, out) in (1..40).flat_map(|batch| (1..6).map(move |out| (batch, out))) {
+            for input in [1, 3, 11, 40] {
+                let mut rng = Rng::new((batch * 7 + out) as u64);
+                let (x, w) = (vector(&mut rng, batch * input), vector(&mut rng, out * input));
+                let bias = vector(&mut rng, out);
+                // What lies behind the bias is no part of it.
+                let mut behind = bias.clone();
+                behind.resize(out + 64, f32::NAN);
+                let mut y = vec![f32::NAN; batch * out];
+                let act = Activation::Identity;
+                linear_forward_f32(&ctx, act, 0.0, batch, input, out, &x, &w, Some(&behind[..out]), None, &mut y)
+                    .unwrap();
+                for (at, y) in y.iter().enumerate() {
+                    let (row, col) = (at / out, at % out);
+                    let dot: f64 = (0..input).map(|p| x[row * input + p] as f64 * w[col * input + p] as f64).sum();
+                    let want = dot + bias[col] as f64;
+                    assert!((*y as f64 - want).abs() < 1e-4, "{batch}x{input}x{out} on {ctx:?}: y[{at}] {y}, {want}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn backward_input_is_the_product_times_the_derivative() {
     let spec = specification();
