@@ -1,6 +1,6 @@
 //! The quickstart: its data loader's own tests, then the built example from the command line.
 
-#[path = "../../examples/rust/quickstart/digits.rs"]
+#[path = "../../examples/rust/common/digits.rs"]
 mod digits;
 
 use std::path::{Path, PathBuf};
