@@ -10,13 +10,13 @@ use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Elements of one task: its input and output fit the second-level cache of any machine.
-const PIECE: usize = 16 * 1024;
+pub(crate) const PIECE: usize = 16 * 1024;
 
 /// Elements of one task that writes past the caches, which ends with a fence.
-const STREAM_PIECE: usize = 128 * 1024;
+pub(crate) const STREAM_PIECE: usize = 128 * 1024;
 
 /// An output of this many bytes is not what caches hold for the next reader: it is better written past them.
-const STREAM_BYTES: usize = 16 << 20;
+pub(crate) const STREAM_BYTES: usize = 16 << 20;
 
 /// Halves that are widened at once.
 const BLOCK: usize = 1024;
@@ -132,7 +132,8 @@ fn through_blocks<T: Storage>(
     }
 }
 
-struct Fence;
+/// Ends a piece that streamed.
+pub(crate) struct Fence;
 
 impl Kernel for Fence {
     type Out = ();
@@ -197,7 +198,7 @@ impl<T: Storage> Kernel for Narrow<'_, T> {
 /// Where whole vectors begin and end. Those of a stream begin at a multiple of their size, for which fewer than 16
 /// elements are left before them.
 #[inline(always)]
-fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
+pub(crate) fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
     let past = y.addr() / size_of::<T>() % LANES;
     let head = if stream { ((LANES - past) % LANES).min(n) } else { 0 };
     (head, head + (n - head) / LANES * LANES)

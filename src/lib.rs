@@ -10,11 +10,12 @@
 //! | [`context`] | how many threads, whose, on which instruction set |
 //! | [`matmul`], [`linear`] | matrix products; the linear layer and its gradients, fused |
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
-//! | [`residual`] | y = scale·F(x) + x |
+//! | [`residual`], [`gate`] | y = scale·F(x) + x; highway connections and their gradients |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
 //! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
-//! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone |
+//! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone; orthogonal |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
+//! | [`spectral`] | spectral norm and radius, the norm of a layer's Jacobian |
 //! | [`monitor`] | tensor statistics; does the gradient vanish or explode from layer to layer? |
 //! | [`element`] | f32, bf16, f16: what tensors are stored as |
 //! | [`simd`] | the vector of 16 floats that all kernels are written in |
@@ -74,6 +75,7 @@ pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
+pub mod gate;
 pub mod init;
 pub mod linear;
 pub mod loss;
@@ -83,6 +85,7 @@ pub mod norm;
 pub mod optim;
 pub mod residual;
 pub mod softmax;
+pub mod spectral;
 
 // Floor 5: the C boundary.
 #[cfg(feature = "capi")]

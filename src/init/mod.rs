@@ -5,6 +5,9 @@
 //! a normal).
 
 mod normal;
+mod orthogonal;
+
+pub use orthogonal::init_orthogonal_f32;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
