@@ -12,6 +12,7 @@
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
 //! | [`residual`], [`gate`] | y = scale·F(x) + x; highway connections and their gradients |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
+//! | [`attention`] | softmax(scale·Q·Kᵀ)·V by blocks with its gradients: causal, grouped heads, memory linear in the sequence |
 //! | [`norm`] | layer, RMS, group and batch norm; layer norm of a sum |
 //! | [`init`] | uniform, normal, Xavier, He: element i depends on (seed, stream, i) alone; orthogonal |
 //! | [`optim`] | gradient norms, clipping, and clip-and-update in one call: SGD, Adam, RMSprop, … |
@@ -75,6 +76,7 @@ pub mod vecmath;
 
 // Floor 4: kernels.
 pub mod activation;
+pub mod attention;
 pub mod gate;
 pub mod init;
 pub mod linear;

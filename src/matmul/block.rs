@@ -271,7 +271,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
 
 /// Cuts rows into tiles of nearly equal height, none higher than the tile may be: runs of (rows, tiles, height).
 #[inline(always)]
-pub(super) fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
+pub(crate) fn runs<S: Simd>(rows: Range<usize>, narrow: bool) -> [(Range<usize>, usize, usize); 2] {
     let most = if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } };
     if rows.len() <= most {
         return [(rows.clone(), 1, rows.len()), (rows.end..rows.end, 0, 0)];

@@ -47,7 +47,7 @@ pub(super) struct Product<'a, O: Operand, E> {
 }
 
 /// Columns of a register tile at most, which is the width of a packed panel of B.
-pub(super) const fn panel_width<T: Real>(isa: Isa) -> usize {
+pub(crate) const fn panel_width<T: Real>(isa: Isa) -> usize {
     tile_vectors(isa) * T::LANES
 }
 

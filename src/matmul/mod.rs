@@ -36,11 +36,14 @@ mod sweep;
 mod tile;
 mod tiny;
 
+pub(crate) use block::runs;
 pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};
+pub(crate) use driver::panel_width;
 pub(crate) use epilogue::{Epilogue, Finished, Plain};
-pub(crate) use pack::Operand;
+pub(crate) use pack::{Operand, PackPanels, Strip};
 pub(crate) use real::Real;
+pub(crate) use tile::{Next, Tiles};
 
 use crate::context::Context;
 use crate::element::{bf16, f16};

@@ -106,7 +106,7 @@ widened! { bf16 f16 }
 
 /// A strip `width` wide and `k` deep; element (i, p) stands at `src + i·across + p·along`, one of the strides being 1.
 #[derive(Clone, Copy)]
-pub(super) struct Strip<O> {
+pub(crate) struct Strip<O> {
     pub src: *const O,
     pub across: usize,
     pub along: usize,
@@ -290,7 +290,7 @@ impl<O: Operand> Strip<O> {
 }
 
 /// [`Strip::pack_panels`] of the instruction set's width, as a function of its own.
-pub(super) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real);
+pub(crate) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real);
 
 impl<O: Operand> Kernel for &PackPanels<O> {
     type Out = ();

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 /// In a tile a(i, p) stands at `a + i·a_row + p·a_col`, one of the strides being 1; row p of B stands at `b + p·b_row` and
 /// holds as many whole vectors as `cols` needs; C(i, j) stands at `c + i·c_row + j·c_col`. c = fma(alpha, s, beta·c),
 /// where beta = 0 does not read C.
-pub(super) struct Tiles<T> {
+pub(crate) struct Tiles<T> {
     pub tiles: usize,
     pub rows: usize,
     pub cols: usize,
@@ -36,7 +36,7 @@ pub(super) struct Tiles<T> {
 
 /// What is read after these tiles, and is asked for while they compute: rows of so many lines, `row` elements apart.
 #[derive(Clone, Copy)]
-pub(super) struct Next<T> {
+pub(crate) struct Next<T> {
     pub ptr: *const T,
     pub row: usize,
     pub lines: usize,
@@ -45,7 +45,7 @@ pub(super) struct Next<T> {
 }
 
 impl<T> Next<T> {
-    pub(super) const NOTHING: Next<T> = Next { ptr: std::ptr::null(), row: 0, lines: 1, tiles: 0 };
+    pub(crate) const NOTHING: Next<T> = Next { ptr: std::ptr::null(), row: 0, lines: 1, tiles: 0 };
 
     /// A tile asks for two lines in each turn of its loop, of two halves of its rows.
     #[inline(always)]
