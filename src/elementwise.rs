@@ -57,6 +57,18 @@ pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Optio
     each(ctx, ns, a, second, y, &|a, b, y, stream| ctx.dispatch(&mut Run2 { a, b, y, stream, f }));
 }
 
+/// [`map1`] of a piece, inside a task.
+pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
+    assert!(x.len() == y.len());
+    ctx.dispatch(&mut Run1 { x: Some(x), y, stream: false, f });
+}
+
+/// [`map2`] of a piece, inside a task.
+pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
+    assert!(a.len() == y.len() && b.len() == y.len());
+    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, stream: false, f });
+}
+
 /// A second input.
 #[derive(Clone, Copy)]
 enum Input<'a, T> {

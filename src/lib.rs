@@ -10,6 +10,7 @@
 //! | [`context`] | how many threads, whose, on which instruction set |
 //! | [`matmul`], [`linear`] | matrix products; the linear layer and its gradients, fused |
 //! | [`activation`] | eighteen activations, their derivatives, their gradients |
+//! | [`recurrent`] | RNN, LSTM, GRU: cells, and whole sequences back through a thousand steps |
 //! | [`residual`], [`gate`] | y = scale·F(x) + x; highway connections and their gradients |
 //! | [`softmax`], [`loss`] | softmax and log-softmax; cross-entropy, MSE, BCE with gradients |
 //! | [`attention`] | softmax(scale·Q·Kᵀ)·V by blocks with its gradients: causal, grouped heads, memory linear in the sequence |
@@ -85,6 +86,7 @@ pub mod matmul;
 pub mod monitor;
 pub mod norm;
 pub mod optim;
+pub mod recurrent;
 pub mod residual;
 pub mod softmax;
 pub mod spectral;

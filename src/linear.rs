@@ -274,7 +274,7 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
 }
 
 /// Rows of dz whose column sums join at a time: the order of dbias is that of these blocks, ascending.
-const BIAS_BLOCK: usize = 256;
+pub(crate) const BIAS_BLOCK: usize = 256;
 
 /// dW = dzᵀ·x, dbias = Σ over the batch of dz, and on request Σdw² + Σdbias² as stored (whitepaper §2, §11, §20).
 ///
@@ -467,7 +467,7 @@ impl Kernel for SquaresOfRow<'_> {
 }
 
 /// out = Σ over rows of x, blocks of rows first; `parts` holds one row for each block.
-fn column_sums(
+pub(crate) fn column_sums(
     ctx: &Context,
     rows: usize,
     cols: usize,

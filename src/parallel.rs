@@ -51,6 +51,10 @@ impl Work {
     pub(crate) fn elements(n: usize, ns: f64) -> Work {
         Work { nanoseconds: n as f64 * ns }
     }
+    /// One after the other.
+    pub(crate) fn and(self, other: Work) -> Work {
+        Work { nanoseconds: self.nanoseconds + other.nanoseconds }
+    }
 }
 
 impl Context {

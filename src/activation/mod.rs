@@ -17,7 +17,7 @@ mod stored;
 
 use crate::context::Context;
 use crate::element::Storage;
-use crate::elementwise::{Map1, Map2, map1, map2};
+use crate::elementwise::{Map1, Map2, map1, map2, piece1, piece2};
 use crate::error::{Error, Result, check_len};
 use crate::simd::Simd;
 use piecewise::{HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu, Relu, Softsign};
@@ -278,6 +278,30 @@ impl<T: Storage> Visitor for Run2<'_, T> {
     fn visit<P: Phi>(self, phi: P) {
         map2(self.ctx, P::NS, self.z, self.dy, self.dz, Backward(phi));
     }
+}
+
+/// φ(z) of a piece, inside a task.
+pub(crate) fn forward_piece(ctx: &Context, act: Activation, act_param: f32, z: &[f32], y: &mut [f32]) {
+    struct Piece<'a>(&'a Context, &'a [f32], &'a mut [f32]);
+    impl Visitor for Piece<'_> {
+        type Out = ();
+        fn visit<P: Phi>(self, phi: P) {
+            piece1(self.0, self.1, self.2, Forward(phi));
+        }
+    }
+    act.visit(act_param, Piece(ctx, z, y));
+}
+
+/// dz = dy·φ'(z) of a piece, inside a task.
+pub(crate) fn backward_piece(ctx: &Context, act: Activation, act_param: f32, z: &[f32], dy: &[f32], dz: &mut [f32]) {
+    struct Piece<'a>(&'a Context, &'a [f32], &'a [f32], &'a mut [f32]);
+    impl Visitor for Piece<'_> {
+        type Out = ();
+        fn visit<P: Phi>(self, phi: P) {
+            piece2(self.0, self.1, self.2, self.3, Backward(phi));
+        }
+    }
+    act.visit(act_param, Piece(ctx, z, dy, dz));
 }
 
 /// φ(z), or φ'(z) if `derivative`, called `out` in errors; z None is the output's old values.

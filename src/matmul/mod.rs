@@ -30,6 +30,7 @@ mod dot;
 mod driver;
 mod epilogue;
 mod pack;
+mod packed;
 mod rank;
 mod real;
 mod sweep;
@@ -42,6 +43,7 @@ pub use blocking::{DEALT_BLOCK, K_BLOCK};
 pub(crate) use driver::panel_width;
 pub(crate) use epilogue::{Epilogue, Finished, Plain};
 pub(crate) use pack::{Operand, PackPanels, Strip};
+pub(crate) use packed::{Multiply, Panels};
 pub(crate) use real::Real;
 pub(crate) use tile::{Next, Tiles};
 
@@ -361,6 +363,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
     }
 
     fn path(&self, ctx: &Context, threads: usize) -> Path<'_, O, E> {
+        self.path_in(ctx, threads, ctx.batch_invariant())
+    }
+
+    /// The path, where `ascending` rules out the dealt order.
+    fn path_in(&self, ctx: &Context, threads: usize, ascending: bool) -> Path<'_, O, E> {
         if self.m == 0 || self.n == 0 {
             return Path::Nothing;
         }
@@ -369,7 +376,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         }
         // Epilogues that ask for groups only come with a transposed A, which is never dealt.
         let few = self.few_rows() || self.n <= 4;
-        if self.trans_a == Transpose::No && few && !ctx.batch_invariant() && !E::GROUPS {
+        if self.trans_a == Transpose::No && few && !ascending && !E::GROUPS {
             return Path::Dealt(dealt_scratch(self));
         }
         let view = |slice: &[O], transpose, ld| match transpose {
@@ -441,13 +448,39 @@ pub(crate) fn multiply<O: Operand, E: Epilogue<O::Real>>(
     x: &Args<'_, O, E>,
     c: &mut [O::Real],
 ) -> Result {
-    let threads = ctx.num_threads();
-    let path = x.path(ctx, threads);
+    let path = x.path(ctx, ctx.num_threads());
+    follow(ctx, x, &path, c)
+}
+
+/// [`multiply`] in the ascending order, whatever the shape.
+///
+/// # Errors
+/// As there.
+pub(crate) fn multiply_ascending<O: Operand, E: Epilogue<O::Real>>(
+    ctx: &Context,
+    x: &Args<'_, O, E>,
+    c: &mut [O::Real],
+) -> Result {
+    let path = x.path_in(ctx, ctx.num_threads(), true);
+    follow(ctx, x, &path, c)
+}
+
+/// Elements of workspace that [`multiply_ascending`] takes.
+pub(crate) fn ascending_scratch<O: Operand, E: Epilogue<O::Real>>(ctx: &Context, x: &Args<'_, O, E>) -> usize {
+    x.path_in(ctx, ctx.num_threads(), true).scratch_len()
+}
+
+fn follow<O: Operand, E: Epilogue<O::Real>>(
+    ctx: &Context,
+    x: &Args<'_, O, E>,
+    path: &Path<'_, O, E>,
+    c: &mut [O::Real],
+) -> Result {
     let len = path.scratch_len();
     let mut scratch = if len > 0 { Some(Scratch::take::<O::Real>(x.function, len)?) } else { None };
     let scratch = scratch.as_mut().map_or(&mut [][..], |scratch| scratch.slice(len));
     // SAFETY: callers checked that A, B and C hold their dimensions.
-    unsafe { x.run(ctx, threads, &path, c.as_mut_ptr(), scratch) };
+    unsafe { x.run(ctx, ctx.num_threads(), path, c.as_mut_ptr(), scratch) };
     Ok(())
 }
 
