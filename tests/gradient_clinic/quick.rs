@@ -137,7 +137,8 @@ fn trainings_and_time_show_what_the_whitepaper_says() {
     assert!(line("RNN, ρ = 1.60").ends_with("exploding"));
     assert!(line("LSTM, forget bias 0").ends_with("vanishing"));
     assert!(line("LSTM, forget bias 2").ends_with("healthy"));
-    assert!(share("RNN clipped to norm 1") > 85.0 && share("RNN without clipping") < 60.0, "{text}");
+    let clipped = share("RNN clipped to norm 1");
+    assert!(clipped > 85.0 && clipped > share("RNN without clipping") + 25.0, "{text}");
     assert!(share("transformer pre-norm, warm-up") > 85.0, "{text}");
     assert!(share("transformer post-norm, warm-up") > share("transformer post-norm  ") + 30.0, "{text}");
 }
