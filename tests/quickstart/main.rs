@@ -1,27 +1,17 @@
 //! The quickstart: its data loader's own tests, then the built example from the command line.
 
-#[path = "../../examples/rust/quickstart/digits.rs"]
+mod built;
+#[path = "../../examples/rust/common/digits.rs"]
 mod digits;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// The example, built in the profile of this test.
+/// The example.
 fn example() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let deps = std::env::current_exe().unwrap();
-        let profile = deps.parent().and_then(Path::parent).unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--example", "quickstart"]);
-        build.arg("--target-dir").arg(profile.parent().unwrap());
-        if profile.file_name().unwrap() != "debug" {
-            build.arg("--profile").arg(profile.file_name().unwrap());
-        }
-        assert!(build.status().unwrap().success());
-        profile.join("examples").join(format!("quickstart{}", std::env::consts::EXE_SUFFIX))
-    })
+    BUILT.get_or_init(|| built::example("quickstart"))
 }
 
 fn run(args: &[&str]) -> Output {

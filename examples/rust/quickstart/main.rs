@@ -9,10 +9,13 @@
 //! against depth. The numbers are the same in every run and for any number of threads.
 
 mod args;
+#[path = "../common/digits.rs"]
 mod digits;
 mod network;
 mod plot;
 mod report;
+#[path = "../common/split.rs"]
+mod split;
 mod train;
 
 use args::{Args, Command};
@@ -66,7 +69,7 @@ fn run() -> Result<(), Failure> {
 
 /// Trains the three networks, and reports on each as it finishes.
 fn compute(ctx: &Context, args: &Args, digits: &digits::Digits) -> Result<Vec<train::Outcome>, String> {
-    let split = train::split(ctx, args.seed, digits).map_err(|e| e.to_string())?;
+    let split = split::split(ctx, args.seed, digits).map_err(|e| e.to_string())?;
     let words = |f: Failure| f.message;
     print(&report::opening(&split, args)).map_err(words)?;
     let plural = if ctx.num_threads() == 1 { "" } else { "s" };
@@ -74,7 +77,7 @@ fn compute(ctx: &Context, args: &Args, digits: &digits::Digits) -> Result<Vec<tr
     let visible = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let mut outcomes = Vec::new();
     for recipe in train::recipes() {
-        let bar = report::progress_bar(visible, recipe.name, split.steps(args.epochs));
+        let bar = report::progress_bar(visible, recipe.name, split.steps(train::BATCH, args.epochs));
         let outcome = train::train(ctx, &recipe, args, &split, &bar).map_err(|e| e.to_string())?;
         bar.finish_and_clear();
         print(&report::one(outcomes.len() + 1, &outcome)).map_err(words)?;

@@ -1,7 +1,8 @@
 //! What the terminal shows.
 
 use crate::args::Args;
-use crate::train::{LAYERS, Outcome, Picture, Split};
+use crate::split::Split;
+use crate::train::{LAYERS, Outcome, Picture};
 use evenkeel::monitor::FlowVerdict;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write;

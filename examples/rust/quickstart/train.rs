@@ -1,10 +1,11 @@
 //! Three recipes and the loop that follows them.
 
 use crate::args::Args;
-use crate::digits::{CLASSES, Digits, PIXELS};
+use crate::digits::{CLASSES, PIXELS};
 use crate::network::{Network, Pass, Tensors};
+use crate::split::Split;
 use evenkeel::activation::Activation;
-use evenkeel::init::{Distribution, init_he_f32, init_normal_f32, init_uniform_f32};
+use evenkeel::init::{Distribution, init_he_f32, init_normal_f32};
 use evenkeel::monitor::{FlowReport, TensorStats, gradient_flow, tensor_stats_f32};
 use evenkeel::optim::{
     AdamOptions, ClipMode, ClipOptions, Nonfinite, Schedule, ScheduleKind, SgdOptions, StepReport, clip_adam_f32,
@@ -15,15 +16,9 @@ use indicatif::ProgressBar;
 
 pub const LAYERS: usize = 16;
 const WIDTH: usize = 64;
-const BATCH: usize = 32;
-/// One image in five is held out.
-const HELD_OUT: usize = 5;
+pub const BATCH: usize = 32;
 /// Steps in which Adam's learning rate rises.
 const WARMUP: u64 = 50;
-
-/// Streams of random numbers beside those of the weights, whose are the numbers of their layers.
-const SPLIT_STREAM: u64 = 1 << 32;
-const EPOCH_STREAM: u64 = 2 << 32;
 
 /// How a network starts, what is between its layers, and how it is updated.
 #[derive(Clone)]
@@ -83,35 +78,6 @@ pub fn recipes() -> [Recipe; 3] {
     ]
 }
 
-/// Which images train and which are held out.
-pub struct Split<'a> {
-    pub digits: &'a Digits,
-    pub train: Vec<usize>,
-    pub held_out: Vec<usize>,
-}
-
-impl Split<'_> {
-    pub fn steps(&self, epochs: usize) -> u64 {
-        (self.train.len().div_ceil(BATCH) * epochs) as u64
-    }
-}
-
-pub fn split<'a>(ctx: &Context, seed: u64, digits: &'a Digits) -> Result<Split<'a>> {
-    let all: Vec<usize> = (0..digits.labels.len()).collect();
-    let mut train = shuffled(ctx, seed, SPLIT_STREAM, &all)?;
-    let held_out = train.split_off(all.len() - all.len() / HELD_OUT);
-    Ok(Split { digits, train, held_out })
-}
-
-/// `items` in the order of one random key each, equal keys as they came.
-fn shuffled(ctx: &Context, seed: u64, stream: u64, items: &[usize]) -> Result<Vec<usize>> {
-    let mut keys = vec![0.0; items.len()];
-    init_uniform_f32(ctx, seed, stream, 0.0, 1.0, &mut keys)?;
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by(|&a, &b| keys[a].total_cmp(&keys[b]));
-    Ok(order.into_iter().map(|i| items[i]).collect())
-}
-
 /// δ = ∂L/∂z of every layer at one step.
 #[derive(Clone)]
 pub struct Picture {
@@ -148,13 +114,13 @@ pub struct Outcome {
 pub fn train(ctx: &Context, recipe: &Recipe, args: &Args, split: &Split, bar: &ProgressBar) -> Result<Outcome> {
     let mut network = start(ctx, args.seed, recipe)?;
     let mut pass = network.pass(BATCH);
-    let mut state = State::new(&network, split.steps(args.epochs));
+    let mut state = State::new(&network, split.steps(BATCH, args.epochs));
     let mut first = None;
     let mut last = None;
     let mut losses = Vec::new();
     let (mut clipped, mut first_loss, mut first_norm, mut diverged) = (0, 0.0, 0.0, false);
     for epoch in 0..args.epochs {
-        let order = shuffled(ctx, args.seed, EPOCH_STREAM + epoch as u64, &split.train)?;
+        let order = split.epoch(ctx, args.seed, epoch)?;
         let mut sum = 0.0;
         for rows in order.chunks(BATCH) {
             let labels: Vec<i64> = rows.iter().map(|&r| split.digits.labels[r]).collect();
