@@ -71,7 +71,8 @@ pub unsafe extern "C" fn ek_lstm_cell_backward_f32(
         let dc_prev = Out::new("dc_prev", dc_prev, &[batch, hidden]);
         check(f, &[&z, &c_prev, &c, &dh, &dc, &dz, &dc_prev])?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (z, c_prev, c, dh, dc, dz, dc_prev) = unsafe { (z.slice(), c_prev.slice(), c.slice(), dh.slice(), dc.option(), dz.slice(), dc_prev.slice()) };
+        let (z, c_prev, c, dh, dc, dz, dc_prev) =
+            unsafe { (z.slice(), c_prev.slice(), c.slice(), dh.slice(), dc.option(), dz.slice(), dc_prev.slice()) };
         lstm_cell_backward_f32(ctx, batch, hidden, z, c_prev, c, dh, dc, dz, dc_prev)
     })
 }
@@ -140,7 +141,8 @@ pub unsafe extern "C" fn ek_gru_cell_backward_f32(
         let dh_prev = Out::new("dh_prev", dh_prev, &[batch, hidden]);
         check(f, &[&zx, &zh, &h_prev, &dh, &dzx, &dzh, &dh_prev])?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (zx, zh, h_prev, dh, dzx, dzh, dh_prev) = unsafe { (zx.slice(), zh.slice(), h_prev.slice(), dh.slice(), dzx.slice(), dzh.slice(), dh_prev.slice()) };
+        let (zx, zh, h_prev, dh, dzx, dzh, dh_prev) =
+            unsafe { (zx.slice(), zh.slice(), h_prev.slice(), dh.slice(), dzx.slice(), dzh.slice(), dh_prev.slice()) };
         gru_cell_backward_f32(ctx, batch, hidden, zx, zh, h_prev, dh, dzx, dzh, dh_prev)
     })
 }
@@ -191,7 +193,9 @@ pub unsafe extern "C" fn ek_rnn_forward_f32(
         let z = Out::new("z", z, &[seq, batch, hidden]);
         check(f, &[&x, &lengths, &w_ih, &w_hh, &bias, &h0, &h, &z])?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (x, lengths, w_ih, w_hh, bias, h0, h, z) = unsafe { (x.slice(), lengths.option(), w_ih.slice(), w_hh.slice(), bias.option(), h0.option(), h.slice(), z.slice()) };
+        let (x, lengths, w_ih, w_hh, bias, h0, h, z) = unsafe {
+            (x.slice(), lengths.option(), w_ih.slice(), w_hh.slice(), bias.option(), h0.option(), h.slice(), z.slice())
+        };
         rnn_forward_f32(ctx, act, act_param, seq, batch, input, hidden, x, lengths, w_ih, w_hh, bias, h0, h, z)
     })
 }
@@ -257,10 +261,34 @@ pub unsafe extern "C" fn ek_rnn_backward_f32(
         let dbias = Out::new("dbias", dbias, &[1, hidden]).optional();
         let dh0 = Out::new("dh0", dh0, &[batch, hidden]).optional();
         let step_norms = Out::new("step_norms", step_norms, &[seq]).optional();
-        check(f, &[&x, &lengths, &w_ih, &w_hh, &h0, &h, &z, &dh, &dh_last, &dx, &dw_ih, &dw_hh, &dbias, &dh0, &step_norms])?;
+        check(
+            f,
+            &[&x, &lengths, &w_ih, &w_hh, &h0, &h, &z, &dh, &dh_last, &dx, &dw_ih, &dw_hh, &dbias, &dh0, &step_norms],
+        )?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (x, lengths, w_ih, w_hh, h0, h, z, dh, dh_last, dx, dw_ih, dw_hh, dbias, dh0, step_norms) = unsafe { (x.slice(), lengths.option(), w_ih.slice(), w_hh.slice(), h0.option(), h.slice(), z.slice(), dh.option(), dh_last.option(), dx.option(), dw_ih.slice(), dw_hh.slice(), dbias.option(), dh0.option(), step_norms.option()) };
-        rnn_backward_f32(ctx, act, act_param, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, z, dh, dh_last, accumulate, dx, dw_ih, dw_hh, dbias, dh0, step_norms)
+        let (x, lengths, w_ih, w_hh, h0, h, z, dh, dh_last, dx, dw_ih, dw_hh, dbias, dh0, step_norms) = unsafe {
+            (
+                x.slice(),
+                lengths.option(),
+                w_ih.slice(),
+                w_hh.slice(),
+                h0.option(),
+                h.slice(),
+                z.slice(),
+                dh.option(),
+                dh_last.option(),
+                dx.option(),
+                dw_ih.slice(),
+                dw_hh.slice(),
+                dbias.option(),
+                dh0.option(),
+                step_norms.option(),
+            )
+        };
+        rnn_backward_f32(
+            ctx, act, act_param, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, z, dh, dh_last, accumulate,
+            dx, dw_ih, dw_hh, dbias, dh0, step_norms,
+        )
     })
 }
 
@@ -311,7 +339,20 @@ pub unsafe extern "C" fn ek_lstm_forward_f32(
         let z = Out::new("z", z, &[seq, batch, 4, hidden]);
         check(f, &[&x, &lengths, &w_ih, &w_hh, &bias, &h0, &c0, &h, &c, &z])?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (x, lengths, w_ih, w_hh, bias, h0, c0, h, c, z) = unsafe { (x.slice(), lengths.option(), w_ih.slice(), w_hh.slice(), bias.option(), h0.option(), c0.option(), h.slice(), c.slice(), z.slice()) };
+        let (x, lengths, w_ih, w_hh, bias, h0, c0, h, c, z) = unsafe {
+            (
+                x.slice(),
+                lengths.option(),
+                w_ih.slice(),
+                w_hh.slice(),
+                bias.option(),
+                h0.option(),
+                c0.option(),
+                h.slice(),
+                c.slice(),
+                z.slice(),
+            )
+        };
         lstm_forward_f32(ctx, seq, batch, input, hidden, x, lengths, w_ih, w_hh, bias, h0, c0, h, c, z)
     })
 }
@@ -382,10 +423,78 @@ pub unsafe extern "C" fn ek_lstm_backward_f32(
         let dh0 = Out::new("dh0", dh0, &[batch, hidden]).optional();
         let dc0 = Out::new("dc0", dc0, &[batch, hidden]).optional();
         let step_norms = Out::new("step_norms", step_norms, &[seq]).optional();
-        check(f, &[&x, &lengths, &w_ih, &w_hh, &h0, &c0, &h, &c, &z, &dh, &dh_last, &dc_last, &dx, &dw_ih, &dw_hh, &dbias, &dh0, &dc0, &step_norms])?;
+        check(
+            f,
+            &[
+                &x,
+                &lengths,
+                &w_ih,
+                &w_hh,
+                &h0,
+                &c0,
+                &h,
+                &c,
+                &z,
+                &dh,
+                &dh_last,
+                &dc_last,
+                &dx,
+                &dw_ih,
+                &dw_hh,
+                &dbias,
+                &dh0,
+                &dc0,
+                &step_norms,
+            ],
+        )?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (x, lengths, w_ih, w_hh, h0, c0, h, c, z, dh, dh_last, dc_last, dx, dw_ih, dw_hh, dbias, dh0, dc0, step_norms) = unsafe { (x.slice(), lengths.option(), w_ih.slice(), w_hh.slice(), h0.option(), c0.option(), h.slice(), c.slice(), z.slice(), dh.option(), dh_last.option(), dc_last.option(), dx.option(), dw_ih.slice(), dw_hh.slice(), dbias.option(), dh0.option(), dc0.option(), step_norms.option()) };
-        lstm_backward_f32(ctx, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, c0, h, c, z, dh, dh_last, dc_last, accumulate, dx, dw_ih, dw_hh, dbias, dh0, dc0, step_norms)
+        let (
+            x,
+            lengths,
+            w_ih,
+            w_hh,
+            h0,
+            c0,
+            h,
+            c,
+            z,
+            dh,
+            dh_last,
+            dc_last,
+            dx,
+            dw_ih,
+            dw_hh,
+            dbias,
+            dh0,
+            dc0,
+            step_norms,
+        ) = unsafe {
+            (
+                x.slice(),
+                lengths.option(),
+                w_ih.slice(),
+                w_hh.slice(),
+                h0.option(),
+                c0.option(),
+                h.slice(),
+                c.slice(),
+                z.slice(),
+                dh.option(),
+                dh_last.option(),
+                dc_last.option(),
+                dx.option(),
+                dw_ih.slice(),
+                dw_hh.slice(),
+                dbias.option(),
+                dh0.option(),
+                dc0.option(),
+                step_norms.option(),
+            )
+        };
+        lstm_backward_f32(
+            ctx, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, c0, h, c, z, dh, dh_last, dc_last, accumulate,
+            dx, dw_ih, dw_hh, dbias, dh0, dc0, step_norms,
+        )
     })
 }
 
@@ -438,7 +547,20 @@ pub unsafe extern "C" fn ek_gru_forward_f32(
         let zh = Out::new("zh", zh, &[seq, batch, 3, hidden]);
         check(f, &[&x, &lengths, &w_ih, &w_hh, &bias_ih, &bias_hh, &h0, &h, &zx, &zh])?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (x, lengths, w_ih, w_hh, bias_ih, bias_hh, h0, h, zx, zh) = unsafe { (x.slice(), lengths.option(), w_ih.slice(), w_hh.slice(), bias_ih.option(), bias_hh.option(), h0.option(), h.slice(), zx.slice(), zh.slice()) };
+        let (x, lengths, w_ih, w_hh, bias_ih, bias_hh, h0, h, zx, zh) = unsafe {
+            (
+                x.slice(),
+                lengths.option(),
+                w_ih.slice(),
+                w_hh.slice(),
+                bias_ih.option(),
+                bias_hh.option(),
+                h0.option(),
+                h.slice(),
+                zx.slice(),
+                zh.slice(),
+            )
+        };
         gru_forward_f32(ctx, seq, batch, input, hidden, x, lengths, w_ih, w_hh, bias_ih, bias_hh, h0, h, zx, zh)
     })
 }
@@ -505,9 +627,53 @@ pub unsafe extern "C" fn ek_gru_backward_f32(
         let dbias_hh = Out::new("dbias_hh", dbias_hh, &[3, hidden]).optional();
         let dh0 = Out::new("dh0", dh0, &[batch, hidden]).optional();
         let step_norms = Out::new("step_norms", step_norms, &[seq]).optional();
-        check(f, &[&x, &lengths, &w_ih, &w_hh, &h0, &h, &zx, &zh, &dh, &dh_last, &dx, &dw_ih, &dw_hh, &dbias_ih, &dbias_hh, &dh0, &step_norms])?;
+        check(
+            f,
+            &[
+                &x,
+                &lengths,
+                &w_ih,
+                &w_hh,
+                &h0,
+                &h,
+                &zx,
+                &zh,
+                &dh,
+                &dh_last,
+                &dx,
+                &dw_ih,
+                &dw_hh,
+                &dbias_ih,
+                &dbias_hh,
+                &dh0,
+                &step_norms,
+            ],
+        )?;
         // SAFETY: checked above; sizes are the caller's promise.
-        let (x, lengths, w_ih, w_hh, h0, h, zx, zh, dh, dh_last, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, dh0, step_norms) = unsafe { (x.slice(), lengths.option(), w_ih.slice(), w_hh.slice(), h0.option(), h.slice(), zx.slice(), zh.slice(), dh.option(), dh_last.option(), dx.option(), dw_ih.slice(), dw_hh.slice(), dbias_ih.option(), dbias_hh.option(), dh0.option(), step_norms.option()) };
-        gru_backward_f32(ctx, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, zx, zh, dh, dh_last, accumulate, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, dh0, step_norms)
+        let (x, lengths, w_ih, w_hh, h0, h, zx, zh, dh, dh_last, dx, dw_ih, dw_hh, dbias_ih, dbias_hh, dh0, step_norms) = unsafe {
+            (
+                x.slice(),
+                lengths.option(),
+                w_ih.slice(),
+                w_hh.slice(),
+                h0.option(),
+                h.slice(),
+                zx.slice(),
+                zh.slice(),
+                dh.option(),
+                dh_last.option(),
+                dx.option(),
+                dw_ih.slice(),
+                dw_hh.slice(),
+                dbias_ih.option(),
+                dbias_hh.option(),
+                dh0.option(),
+                step_norms.option(),
+            )
+        };
+        gru_backward_f32(
+            ctx, seq, batch, input, hidden, x, lengths, w_ih, w_hh, h0, h, zx, zh, dh, dh_last, accumulate, dx, dw_ih,
+            dw_hh, dbias_ih, dbias_hh, dh0, step_norms,
+        )
     })
 }

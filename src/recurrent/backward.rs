@@ -275,8 +275,7 @@ impl Steps<'_> {
                 state = state.max(ctx.dispatch(Largest(unsafe { self.carry_c.piece(units.clone()) })));
             }
             let from = t * x.states();
-            let upstream =
-                self.dh.map_or(0.0, |dh| ctx.dispatch(Largest(&dh[from + units.start..from + units.end])));
+            let upstream = self.dh.map_or(0.0, |dh| ctx.dispatch(Largest(&dh[from + units.start..from + units.end])));
             // SAFETY: a piece has its own marks.
             unsafe {
                 *self.mark(row, piece.index) = state;
@@ -446,4 +445,3 @@ impl Steps<'_> {
         }
     }
 }
-

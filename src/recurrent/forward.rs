@@ -85,7 +85,9 @@ impl Forward<'_> {
         // SAFETY: a worker's number is its own.
         let room = |worker: usize| unsafe { rooms.piece(worker * room..(worker + 1) * room) };
         if cut.together {
-            together(ctx, cut.pieces, x.seq, |worker, t, piece| steps.step(ctx, t, &cut.piece(&x, piece), room(worker)));
+            together(ctx, cut.pieces, x.seq, |worker, t, piece| {
+                steps.step(ctx, t, &cut.piece(&x, piece), room(worker))
+            });
         } else {
             ctx.for_each_worker(cut.workers, cut.pieces, |worker, piece| {
                 (0..x.seq).for_each(|t| steps.step(ctx, t, &cut.piece(&x, piece), room(worker)));

@@ -3,9 +3,7 @@
 //! Derivatives are those of the pre-activations, from e = exp(−|z|); nothing is taken from a gate that rounded to 1.
 
 use crate::simd::{Kernel, LANES, Simd};
-use crate::vecmath::{
-    Decay, decay_abs, sech2_from, sigmoid_derivative_from, sigmoid_from, tanh, tanh_fall, tanh_from,
-};
+use crate::vecmath::{Decay, decay_abs, sech2_from, sigmoid_derivative_from, sigmoid_from, tanh, tanh_fall, tanh_from};
 
 #[inline(always)]
 fn sigmoid_pair<S: Simd>(s: S, z: S::F) -> (S::F, Decay<S::F>) {
@@ -102,7 +100,10 @@ impl Kernel for &LstmBackward {
                 let fall = tanh_fall(s, s.load_up_to(c.add(j), width));
                 let zo = s.load_up_to(z.add(3 * gate + j), width);
                 let (o, decay) = sigmoid_pair(s, zo);
-                let dzo = s.mul(s.mul(dh, tanh_from(s, s.load_up_to(c.add(j), width), fall)), sigmoid_derivative_from(s, decay));
+                let dzo = s.mul(
+                    s.mul(dh, tanh_from(s, s.load_up_to(c.add(j), width), fall)),
+                    sigmoid_derivative_from(s, decay),
+                );
                 s.store_up_to(dz.add(3 * gate + j), dzo, width);
                 let dc = s.fma(s.mul(dh, o), sech2_from(s, fall), dc);
 

@@ -21,13 +21,7 @@ pub(super) struct Gradients<'a> {
 
 impl Gradients<'_> {
     /// Checks the outputs of a backward pass that all three recurrences have.
-    pub(super) fn check(
-        &self,
-        f: &'static str,
-        x: &Shape,
-        dh0: Option<&[f32]>,
-        step_norms: Option<&[f64]>,
-    ) -> Result {
+    pub(super) fn check(&self, f: &'static str, x: &Shape, dh0: Option<&[f32]>, step_norms: Option<&[f64]>) -> Result {
         let [first, second] = if x.kind == Kind::Gru { ["dbias_ih", "dbias_hh"] } else { ["dbias", ""] };
         check_option(f, "dx", self.dx.as_deref(), x.rows() * x.input)?;
         check_len(f, "dw_ih", self.dw_ih, x.wide() * x.input)?;
