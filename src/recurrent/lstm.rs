@@ -104,8 +104,8 @@ pub fn lstm_cell_backward_f32(
 /// `[seq, batch, 4·hidden]`. `h`, `c` and `z` are what [`lstm_backward_f32`] needs. Orders and lengths: the
 /// [module](super). Threads: the same bits for any number.
 ///
-/// Workspace, in floats: 4·hidden·(hidden rounded up to a multiple of 32) + batch·hidden + 21.5 K a thread, and what a
-/// product of x and w_ih takes.
+/// Workspace, in floats: 4·hidden·(hidden rounded up to a multiple of 32), batch·hidden, for each thread 256 for every row
+/// that goes through time with others (at most 84, or 8 for each thread), and what the product of x and w_ih takes.
 ///
 /// # Errors
 /// `InvalidSize`, `InvalidArgument` for a length above `seq`, `OutOfMemory`. Outputs are then untouched.
@@ -154,7 +154,7 @@ pub fn lstm_forward_f32(
 /// Orders, lengths, and what f32 does not hold: the [module](super). Threads: the same bits for any number.
 ///
 /// Workspace, in floats: seq·batch·4·hidden, 4·hidden·(hidden rounded up to a multiple of 32), 4·batch·hidden,
-/// 21.5 K + hidden a thread, 3·batch; for biases 4·hidden for every 256 rows; where some length is below `seq`,
+/// for each thread what forward takes and hidden, 3·batch for each thread; for biases 4·hidden for every 256 rows; where some length is below `seq`,
 /// seq·batch·(input + hidden); doubles for the norms, seq·batch; and what the largest of the products takes.
 ///
 /// # Errors
