@@ -58,7 +58,8 @@ pub(super) fn run(
     let workers = ctx.workers(Work::flops(5.0 * x.flops()), items * chunks);
     // In one chunk a task has all heads that share its keys. Else tasks of one head at a time, of so many items at once
     // that all threads have some, leave a dq for each chunk.
-    let (at_once, heads) = if chunks == 1 { (items, shared_by) } else { ((4 * workers).div_ceil(chunks).min(items), 1) };
+    let (at_once, heads) =
+        if chunks == 1 { (items, shared_by) } else { ((4 * workers).div_ceil(chunks).min(items), 1) };
     let layout = Layout::new(ctx.isa(), x.d);
     let (private, parts) = (layout.len(), (chunks - 1) * q_head);
     let delta_len = rows.next_multiple_of(LANES);
