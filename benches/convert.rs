@@ -31,7 +31,7 @@ fn measure(ctx: &Context, threads: usize, size: &str, n: usize) {
     let streams = Streams::new(if n < 1 << 16 { 1 } else { threads });
     // As many bytes read and written: three quarters of n floats.
     let (from, to) = (values(3 * n / 4, 2), std::cell::RefCell::new(vec![0.0f32; 3 * n / 4]));
-    let mut case = |what: &str, run: &mut dyn FnMut()| {
+    let case = |what: &str, run: &mut dyn FnMut()| {
         if !selected(&format!("{what} n={size} t={threads}")) {
             return;
         }

@@ -49,7 +49,7 @@ fn random(ctx: &Context, threads: usize) {
 
 fn matrices(ctx: &Context, threads: usize) {
     for n in [256, 512, 1024] {
-        let mut case = |name: &str, run: &mut dyn FnMut()| {
+        let case = |name: &str, run: &mut dyn FnMut()| {
             if selected(&format!("{name} n={n} t={threads}")) {
                 println!("{name:<24}n = {n:<5}{threads:>2} threads {:>8.2} ms", best(run) * 1e3);
             }

@@ -1,49 +1,45 @@
-//! Norm, clip and update in GB/s, beside what the machine does when it scales an array of the same bytes in place.
+//! Norm, clip and update in GB/s, beside what the machine does when it scales and reads arrays of the same bytes.
 //!
-//! `cargo bench --bench optim -- [WORDS]` runs the cases whose line contains one of the words, as in `adam` or `small`.
-//! `EVENKEEL_BENCH_THREADS` names the thread counts (default `1,2`). Traffic is counted ideally: each tensor that a
-//! pass reads or writes once. The ceiling is a plain loop over as many bytes as the case touches, by turns with
-//! it: on the case's threads from 64 MiB on, else on one.
+//! `cargo bench --bench optim -- [WORDS]` runs the cases whose line contains one of the words, as in `adam` or `100 of`.
+//! `EVENKEEL_BENCH_THREADS` names the thread counts (default `1,2`), `EVENKEEL_BENCH_LISTS` lists of tensors (default all). Traffic is counted ideally: each tensor that a pass reads or
+//! writes once, so that AdamW moves 28 bytes a parameter, and 4 more where the norm has to be computed first.
+//!
+//! By turns with each case, on as many threads: `scaling` is a plain loop that multiplies an array of half as many bytes in
+//! place; `share` is the case's part of its speed. Since memory is read alone more slowly than it is read and written, `floor` is
+//! the time of scaling the update's bytes and of reading the norm's, and `of floor` its part of the case's time.
 
 mod common;
 
+use common::bandwidth::Streams;
 use common::{Entry, contest, selected, values};
-use evenkeel::Context;
-use evenkeel::monitor::tensor_stats_f32;
-use evenkeel::optim::{
-    AdagradOptions, AdamOptions, ClipMode, ClipOptions, LionOptions, Nonfinite, RmspropOptions, SecondMoment,
-    SgdOptions, clip_adagrad_f32, clip_adam_f32, clip_by_norm_f32, clip_lion_f32, clip_rmsprop_f32, clip_sgd_f32,
-    grad_norm_f32,
-};
+use evenkeel::optim::*;
+use evenkeel::{Context, bf16};
+use std::cell::RefCell;
 
 /// Tensors of a case: its name and its sizes.
-fn lists() -> [(&'static str, Vec<usize>); 4] {
+fn lists() -> [(&'static str, Vec<usize>); 5] {
     let layer = [768, 768, 768 * 2304, 2304, 768 * 768, 768, 768, 768, 768 * 3072, 3072, 3072 * 768, 768];
     [
-        ("tiny 4096", vec![4096]),
-        ("small 2000 of 64", vec![64; 2000]),
-        ("cache 256Ki", vec![256 * 1024]),
-        // Two layers and a quarter of the embedding of GPT-2.
-        ("memory 24M", [vec![12564 * 768], layer.repeat(2)].concat()),
+        ("1 of 4096", vec![4096]),
+        ("100 of 1000", vec![1000; 100]),
+        ("2000 of 64", vec![64; 2000]),
+        ("1 of 256Ki", vec![256 * 1024]),
+        // GPT-2: two embeddings, twelve layers, a norm.
+        ("148 of 124M", [vec![50257 * 768, 1024 * 768], layer.repeat(12), vec![768; 2]].concat()),
     ]
 }
 
-fn split(sizes: &[usize], data: &mut [f32]) -> Vec<*mut [f32]> {
-    let mut rest = data;
-    let mut tensors = Vec::new();
-    for &n in sizes {
-        let (tensor, tail) = rest.split_at_mut(n);
-        tensors.push(tensor as *mut [f32]);
-        rest = tail;
-    }
-    tensors
+fn cut<'a, T>(sizes: &[usize], mut data: &'a mut [T]) -> Vec<&'a mut [T]> {
+    sizes.iter().map(|&n| data.split_off_mut(..n).expect("long enough")).collect()
 }
 
 fn main() {
     let threads = std::env::var("EVENKEEL_BENCH_THREADS").unwrap_or("1,2".into());
-    let isa = Context::global().expect("the default context").isa();
-    println!("instruction set {}", isa.name());
-    println!("{:<20}{:<34}{:>8}{:>12}{:>10}{:>10}{:>8}", "list", "what", "threads", "µs", "GB/s", "ceiling", "share");
+    println!("instruction set {}", Context::global().expect("the default context").isa().name());
+    println!(
+        "{:<12}{:<26}{:>8}{:>11}{:>8}{:>9}{:>7}{:>10}",
+        "tensors", "what", "threads", "µs", "GB/s", "scaling", "share", "of floor"
+    );
     for threads in threads.split(',').filter_map(|t| t.parse::<usize>().ok()) {
         let ctx = Context::builder().num_threads(threads).build().expect("a context");
         for (name, sizes) in lists() {
@@ -53,98 +49,108 @@ fn main() {
 }
 
 fn measure(ctx: &Context, threads: usize, list: &str, sizes: &[usize]) {
+    let wanted = |what: &str| selected(&format!("{list} {what} t={threads}"));
+    if std::env::var("EVENKEEL_BENCH_LISTS").is_ok_and(|only| !only.split(',').any(|name| name == list)) {
+        return;
+    }
     let n: usize = sizes.iter().sum();
-    let mut data: Vec<Vec<f32>> = (0..5).map(|seed| values(n, seed + 1)).collect();
+    let [mut w, mut g, mut a, mut b] = [1, 2, 3, 4].map(|seed| values(n, seed));
     // A mean of squares is not negative.
-    data[3].iter_mut().for_each(|v| *v = v.abs());
-    let pointers: Vec<Vec<*mut [f32]>> = data.iter_mut().map(|d| split(sizes, d)).collect();
-    // SAFETY: the pointers of one list are disjoint parts of a vector that lives to the end of this function; a case
-    // makes its views from them one at a time, on one thread.
-    let view = |k: usize| -> Vec<&mut [f32]> { pointers[k].iter().map(|p| unsafe { &mut **p }).collect() };
-    // SAFETY: as above.
-    let read = |k: usize| -> Vec<&[f32]> { pointers[k].iter().map(|p| unsafe { &**p }).collect() };
-    let (mut w, g, mut a, mut b, mut c) = (view(0), read(1), view(2), view(3), view(4));
-    let clip = ClipOptions { mode: ClipMode::GlobalNorm, threshold: 1.0, ..Default::default() };
-    let known = ClipOptions { known_sum_sq: n as f64 / 3.0, ..clip };
-    let plain = ClipOptions { nonfinite: Nonfinite::Propagate, ..Default::default() };
-    let sgd = SgdOptions { lr: 1e-6, momentum: 0.9, ..Default::default() };
-    let adamw = AdamOptions { lr: 1e-6, decoupled: true, weight_decay: 0.01, step: 100, ..Default::default() };
-    let root = AdamOptions { second_moment: SecondMoment::Root, ..adamw };
-    let rmsprop = RmspropOptions { lr: 1e-6, ..Default::default() };
-    let (adagrad, lion) = (AdagradOptions::default(), LionOptions { lr: 1e-6, ..Default::default() });
+    b.iter_mut().for_each(|v| *v = v.abs());
+    let mut halves: Vec<bf16> = g.iter().map(|&g| bf16::from_f32(g)).collect();
+    let mut copies = halves.clone();
+    let (mut w, mut a, mut b) = (cut(sizes, &mut w), cut(sizes, &mut a), cut(sizes, &mut b));
+    let g = RefCell::new(cut(sizes, &mut g));
+    let halves: Vec<&[bf16]> = cut(sizes, &mut halves).into_iter().map(|t| &*t).collect();
+    let mut copies = cut(sizes, &mut copies);
 
-    // Words an element: what each pass reads and writes.
-    let case = |what: &str, words: usize, run: &mut dyn FnMut()| {
-        if !selected(&format!("{list} {what}")) {
+    // Starting threads costs more than a small array is worth.
+    let streams = Streams::new(if n < 1 << 20 { 1 } else { threads });
+    let scaled = RefCell::new(vec![1.0f32; 4 * n]);
+    // Bytes an element of the pass that updates, and of the pass that only reads.
+    let case = |what: &str, updated: usize, read: usize, run: &mut dyn FnMut()| {
+        if !wanted(what) {
             return;
         }
-        // The ceiling reads and writes every word it touches.
-        let mut scaled = vec![1.0f32; (n * words).div_ceil(2)];
-        let piece = scaled.len().div_ceil(threads);
+        let scale = |bytes: usize| streams.scale(&mut scaled.borrow_mut()[..n * bytes / 8]);
         let mut entries = [
             Entry::new("evenkeel", run),
-            Entry::new("scale in place", || {
-                // Starting threads would cost more than a small array.
-                if threads == 1 || n * words < 1 << 24 {
-                    scale(&mut scaled);
-                } else {
-                    std::thread::scope(|s| scaled.chunks_mut(piece).for_each(|x| drop(s.spawn(|| scale(x)))));
-                }
-            }),
+            Entry::new("scaling all", || scale(updated + read)),
+            Entry::new("scaling", || scale(updated)),
+            Entry::new("reading", || streams.read(&scaled.borrow()[..n * read / 4])),
         ];
         let times = contest(&mut entries);
-        let gb = (n * words * 4) as f64 / 1e9;
-        let (ours, ceiling) = (gb / times[0], gb / times[1]);
+        let gb = (n * (updated + read)) as f64 / 1e9;
+        let floor = if updated > 0 { times[2] } else { 0.0 } + if read > 0 { times[3] } else { 0.0 };
         println!(
-            "{list:<20}{what:<34}{threads:>8}{:>12.1}{ours:>10.1}{ceiling:>10.1}{:>7.0}%",
+            "{list:<12}{what:<26}{threads:>8}{:>11.1}{:>8.1}{:>9.1}{:>6.0}%{:>9.0}%",
             times[0] * 1e6,
-            100.0 * ours / ceiling
+            gb / times[0],
+            gb / times[1],
+            100.0 * times[1] / times[0],
+            100.0 * floor / times[0]
         );
     };
-    case("grad_norm", 1, &mut || {
+
+    let clip = ClipOptions { mode: ClipMode::GlobalNorm, threshold: 1.0, ..Default::default() };
+    let known = ClipOptions { known_sum_sq: n as f64 / 3.0, ..clip };
+    let sgd = SgdOptions { lr: 1e-6, ..Default::default() };
+    let momentum = SgdOptions { momentum: 0.9, ..sgd };
+    let adamw = AdamOptions { lr: 1e-6, decoupled: true, weight_decay: 0.01, step: 100, ..Default::default() };
+    let root = AdamOptions { second_moment: SecondMoment::Root, ..adamw };
+    let chance = AdamOptions { stochastic_seed: Some(1), ..adamw };
+    let rmsprop = RmspropOptions { lr: 1e-6, ..Default::default() };
+    let (adagrad, lion) =
+        (AdagradOptions { lr: 1e-6, ..Default::default() }, LionOptions { lr: 1e-6, ..Default::default() });
+
+    case("grad_norm", 0, 4, &mut || {
+        let g = g.borrow();
+        let g: Vec<&[f32]> = g.iter().map(|t| &**t).collect();
         grad_norm_f32(ctx, &g, None).expect("a norm");
     });
-    case("clip_by_norm", 3, &mut || {
+    case("clip_by_norm", 8, 4, &mut || {
+        let mut g = g.borrow_mut();
         // Over the limit every time: one element is put back.
-        c[0][0] = 2.0;
-        clip_by_norm_f32(ctx, 1.0, &mut c).expect("a clip");
+        g[0][0] = 2.0;
+        clip_by_norm_f32(ctx, 1.0, &mut g).expect("a clip");
     });
-    case("sgd momentum, no clip", 5, &mut || {
-        clip_sgd_f32(ctx, &plain, &sgd, &mut w, &g, Some(&mut a)).expect("a step");
+    // Clipping has left a norm of 1: gradients of everyday size again.
+    let g = g.into_inner().into_iter().map(|t| {
+        t.iter_mut().enumerate().for_each(|(i, g)| *g = (i % 17) as f32 / 17.0 - 0.4);
+        &*t
     });
-    case("clip + sgd momentum", 6, &mut || {
-        clip_sgd_f32(ctx, &clip, &sgd, &mut w, &g, Some(&mut a)).expect("a step");
+    let g: Vec<&[f32]> = g.collect();
+    case("sgd, norm known", 12, 0, &mut || {
+        clip_sgd_f32(ctx, &known, &sgd, &mut w, &g, None).expect("a step");
     });
-    case("adamw, no clip", 7, &mut || {
-        clip_adam_f32(ctx, &plain, &adamw, &mut w, &g, &mut a, &mut b).expect("a step");
+    case("clip + sgd", 12, 4, &mut || {
+        clip_sgd_f32(ctx, &clip, &sgd, &mut w, &g, None).expect("a step");
     });
-    case("clip + adamw", 8, &mut || {
+    case("clip + sgd momentum", 20, 4, &mut || {
+        clip_sgd_f32(ctx, &clip, &momentum, &mut w, &g, Some(&mut a)).expect("a step");
+    });
+    case("clip + adamw", 28, 4, &mut || {
         clip_adam_f32(ctx, &clip, &adamw, &mut w, &g, &mut a, &mut b).expect("a step");
     });
-    case("clip + adamw, norm known", 7, &mut || {
+    case("adamw, norm known", 28, 0, &mut || {
         clip_adam_f32(ctx, &known, &adamw, &mut w, &g, &mut a, &mut b).expect("a step");
     });
-    case("clip + adamw, root", 8, &mut || {
+    case("clip + adamw, root", 28, 4, &mut || {
         clip_adam_f32(ctx, &clip, &root, &mut w, &g, &mut a, &mut b).expect("a step");
     });
-    case("clip + rmsprop", 6, &mut || {
+    case("clip + adamw, bf16", 28, 2, &mut || {
+        clip_adam_bf16(ctx, &clip, &adamw, &mut w, &halves, &mut a, &mut b, Some(&mut copies)).expect("a step");
+    });
+    case("clip + adamw, by chance", 28, 2, &mut || {
+        clip_adam_bf16(ctx, &clip, &chance, &mut w, &halves, &mut a, &mut b, Some(&mut copies)).expect("a step");
+    });
+    case("clip + rmsprop", 20, 4, &mut || {
         clip_rmsprop_f32(ctx, &clip, &rmsprop, &mut w, &g, &mut b, None, None).expect("a step");
     });
-    case("clip + adagrad", 6, &mut || {
+    case("clip + adagrad", 20, 4, &mut || {
         clip_adagrad_f32(ctx, &clip, &adagrad, &mut w, &g, &mut b).expect("a step");
     });
-    case("clip + lion", 6, &mut || {
+    case("clip + lion", 20, 4, &mut || {
         clip_lion_f32(ctx, &clip, &lion, &mut w, &g, &mut a).expect("a step");
     });
-    if let [one] = g[..] {
-        case("tensor_stats", 1, &mut || {
-            tensor_stats_f32(ctx, one).expect("stats");
-        });
-    }
-}
-
-#[inline(never)]
-fn scale(x: &mut [f32]) {
-    let factor = std::hint::black_box(1.0f32);
-    x.iter_mut().for_each(|x| *x *= factor);
 }

@@ -50,9 +50,17 @@ fn measure(ctx: &Context, threads: usize, size: &str, n: usize) {
         let share = 100.0 * ours / ceiling;
         println!("{what:<26}{size:>6}{threads:>9}{:>12.0}{ours:>9.1}{ceiling:>10.1}{share:>7.0}%", times[0] * 1e9);
     };
-    case("tensor_stats", false, &mut || drop(tensor_stats_f32(ctx, &x).expect("statistics")));
-    case("tensor_stats, a tenth 0", false, &mut || drop(tensor_stats_f32(ctx, &sparse).expect("statistics")));
-    case("grad_norm", false, &mut || drop(grad_norm_f32(ctx, &[&x], None).expect("a norm")));
-    case("unscale", true, &mut || drop(unscale_f32(ctx, 1.0, &mut y).expect("a scale")));
+    case("tensor_stats", false, &mut || {
+        tensor_stats_f32(ctx, &x).expect("statistics");
+    });
+    case("tensor_stats, a tenth 0", false, &mut || {
+        tensor_stats_f32(ctx, &sparse).expect("statistics");
+    });
+    case("grad_norm", false, &mut || {
+        grad_norm_f32(ctx, &[&x], None).expect("a norm");
+    });
+    case("unscale", true, &mut || {
+        unscale_f32(ctx, 1.0, &mut y).expect("a scale");
+    });
     case("clip_by_value", true, &mut || clip_by_value_f32(ctx, 0.5, &mut y).expect("a limit"));
 }

@@ -20,7 +20,8 @@
 //!   `l = fma(l, exp(m_old − m), sum)`. Within a block `s = fma(p, v, s)` over keys ascending, from 0; blocks join as
 //!   `out = exp(m_old − m)·out + s`. At the end out /= l, and lse = m + ln l.
 //! - Where the diagonal passes through a block, the queries up to the next multiple of 16 share the end of their sums;
-//!   what one of them does not see counts as 0·v, unless v is not finite: then it is left out.
+//!   what one of them does not see counts as 0·v, unless the block holds a v that is not finite: then it is left out.
+//!   Backward likewise, over keys and over queries, unless a block's q, k or dout are not all finite.
 //! - Backward: delta = Σ dout·out, element i adding into lane i mod 16 by fma, lanes folding by halves; p = exp(logit −
 //!   lse); dp = Σ dout·v over head_dim ascending, from 0; ds = p·(dp − delta).
 //! - dq: keys are cut into chunks, the same for every row: [`KEY_CHUNK`] or, where there would be more than [`CHUNKS`],
@@ -52,7 +53,7 @@ use shape::Shape;
 /// except −Inf, which gets probability 0; a row of −Inf alone gives zeros. In `v` they reach the column that they are
 /// in, of the rows that see them.
 ///
-/// Workspace: for each thread a block of packed keys and of values, at most 300 KiB whatever the lengths.
+/// Workspace: for each thread a block of packed keys and of values, at most 350 KiB whatever the lengths.
 ///
 /// # Errors
 /// `InvalidArgument` where `kv_heads` does not divide `heads`; `Unsupported` above [`HEAD_DIM_MAX`]; `InvalidSize`;
@@ -108,7 +109,7 @@ pub fn attention_forward_f32(
 ///
 /// Accuracy: lse is an f32, so p has a relative error of about |lse|·2⁻²⁴ beside the one that logits of that size bring.
 ///
-/// Workspace: delta; for each thread a few packed blocks, at most 1.5 MiB; where `seq_k` is above [`KEY_CHUNK`], a
+/// Workspace: delta; for each thread a few packed blocks, at most 600 KiB; where `seq_k` is above [`KEY_CHUNK`], a
 /// further dq for each chunk of keys of the heads at work at once: linear in the lengths.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Products of blocks on matmul's register tile, and the blocks that they read as panels.
 
-use crate::matmul::{Next, PackPanels, Strip, Tiles, most_rows, panel_width, runs};
+use crate::matmul::{Next, PackPanels, Strip, Tiles, panel_width, most_rows, runs};
 use crate::simd::{Isa, Kernel, LANES, Simd};
 
 /// C = alpha·A·B + beta·C, each sum ascending by fma from 0 and joined as `fma(alpha, sum, beta·C)`.
@@ -20,7 +20,21 @@ pub(super) struct Product {
     pub c_row: usize,
     pub alpha: f32,
     pub beta: f32,
+    /// What is read later, and is asked for while this is computed.
+    pub next: Next<f32>,
 }
+
+/// `lines` cache lines from `ptr` on, which may be any address, to be asked for by a product `k` deep.
+#[inline(always)]
+pub(super) fn ahead(ptr: *const f32, lines: usize, k: usize) -> Next<f32> {
+    match Next::<f32>::rows_per_tile(k, 1) {
+        0 => Next::NOTHING,
+        each => Next { ptr, row: LANES, lines: 1, tiles: lines.div_ceil(each) },
+    }
+}
+
+/// Rows up to which tiles go along the rows of C, so that a few calls of the tile do for all panels.
+const FEW: usize = 16;
 
 /// Whoever makes one promises that A and B are readable and C is writable as the fields say, C by this thread alone, and
 /// read only if beta is not 0.
@@ -33,32 +47,64 @@ impl Kernel for &Product {
             return;
         }
         let nr = const { panel_width::<f32>(S::ISA) };
-        for (panel, j) in (0..self.cols).step_by(nr).enumerate() {
-            for (rows, tiles, height) in runs(0..self.rows, most_rows::<S>(false)) {
-                let tiles = Tiles {
-                    tiles,
-                    rows: height,
-                    cols: nr.min(self.cols - j),
-                    k: self.k,
-                    a: self.a.wrapping_add(rows.start * self.a_row),
-                    a_row: self.a_row,
-                    a_col: self.a_col,
-                    a_step: height * self.a_row,
-                    b: self.b.wrapping_add(panel * self.b_panel),
-                    b_row: nr,
-                    b_step: 0,
-                    c: self.c.wrapping_add(rows.start * self.c_row + j),
-                    c_row: self.c_row,
-                    c_col: 1,
-                    c_step: height * self.c_row,
-                    c_ahead: 0,
-                    next: Next::NOTHING,
-                    alpha: self.alpha,
-                    beta: self.beta,
-                };
-                s.outline(&tiles);
+        let whole = self.cols / nr;
+        let along = self.rows <= FEW && whole > 1;
+        let mut done = 0;
+        for (rows, tiles, height) in runs(0..self.rows, most_rows::<S>(false)) {
+            if along {
+                for t in 0..tiles {
+                    self.tiles(s, rows.start + t * height, height, 0, nr, whole, true, Next::NOTHING);
+                }
+            }
+            for panel in if along { whole } else { 0 }..self.cols.div_ceil(nr) {
+                let cols = nr.min(self.cols - panel * nr);
+                let each = Next::<f32>::rows_per_tile(self.k, 1);
+                let ptr = self.next.ptr.wrapping_add(done * each * LANES);
+                let next = Next { ptr, tiles: self.next.tiles.saturating_sub(done), ..self.next };
+                self.tiles(s, rows.start, height, panel, cols, tiles, false, next);
+                done += tiles;
             }
         }
+    }
+}
+
+impl Product {
+    /// `tiles` tiles `height` high from row `row` and panel `panel` on: along the rows of C, or down them.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn tiles<S: Simd>(
+        &self,
+        s: S,
+        row: usize,
+        height: usize,
+        panel: usize,
+        cols: usize,
+        tiles: usize,
+        along: bool,
+        next: Next<f32>,
+    ) {
+        let nr = const { panel_width::<f32>(S::ISA) };
+        s.outline(&Tiles {
+            tiles,
+            rows: height,
+            cols,
+            k: self.k,
+            a: self.a.wrapping_add(row * self.a_row),
+            a_row: self.a_row,
+            a_col: self.a_col,
+            a_step: if along { 0 } else { height * self.a_row },
+            b: self.b.wrapping_add(panel * self.b_panel),
+            b_row: nr,
+            b_step: if along { self.b_panel } else { 0 },
+            c: self.c.wrapping_add(row * self.c_row + panel * nr),
+            c_row: self.c_row,
+            c_col: 1,
+            c_step: if along { nr } else { height * self.c_row },
+            c_ahead: 0,
+            next,
+            alpha: self.alpha,
+            beta: self.beta,
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 mod stats;
 
 use crate::context::Context;
-use crate::elementwise::{Fence, STREAM_BYTES};
+use crate::elementwise::{Fence, PIECE, STREAM_BYTES, STREAM_PIECE, whole_vectors};
 use crate::error::{Error, Result, check_len, product};
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
@@ -119,9 +119,6 @@ pub fn rescale_f32(
     })
 }
 
-/// Elements of a task.
-const PIECE: usize = 32 * 1024;
-
 /// y = (x − shift)·factor + base, with the shift and factor of each column.
 #[allow(clippy::too_many_arguments)]
 fn affine(
@@ -142,25 +139,23 @@ fn affine(
     if n == 0 {
         return Ok(());
     }
-    let padded = cols.next_multiple_of(LANES);
-    let mut scratch = Scratch::take::<f64>(f, 2 * padded)?;
-    let (shift, factor) = scratch.slice::<f64>(2 * padded).split_at_mut(padded);
-    shift[cols..].fill(0.0);
-    factor[cols..].fill(0.0);
-    for j in 0..cols {
-        (shift[j], factor[j]) = column(j);
+    // A vector may begin at any column and run into the rows after: columns go on from the first.
+    let len = cols + LANES;
+    let mut scratch = Scratch::take::<f64>(f, 2 * len)?;
+    let (shift, factor) = scratch.slice::<f64>(2 * len).split_at_mut(len);
+    for j in 0..len {
+        (shift[j], factor[j]) = if j < cols { column(j) } else { (shift[j - cols], factor[j - cols]) };
     }
-    // Rows of whole vectors in an aligned tensor larger than the caches go past them.
-    let aligned = cols.is_multiple_of(LANES) && y.as_ptr().addr().is_multiple_of(LANES * size_of::<f32>());
-    let stream = x.is_some() && aligned && n * size_of::<f32>() >= STREAM_BYTES;
-    let step = (PIECE / cols).max(1);
+    let stream = x.is_some() && n * size_of::<f32>() >= STREAM_BYTES;
+    let step = if stream { STREAM_PIECE } else { PIECE };
     let y = Shared::new(y);
     let (shift, factor) = (&*shift, &*factor);
-    ctx.for_each(Work::elements(n, 0.25), rows.div_ceil(step), |task| {
-        let range = task * step * cols..n.min((task + 1) * step * cols);
-        // SAFETY: tasks have disjoint rows.
+    ctx.for_each(Work::elements(n, 0.25), n.div_ceil(step), |task| {
+        let range = task * step..n.min((task + 1) * step);
+        // SAFETY: tasks have disjoint ranges.
         let y = unsafe { y.piece(range.clone()) };
-        ctx.dispatch(Affine { cols, x: x.map(|x| &x[range]), y, shift, factor, base, stream });
+        let first = range.start % cols;
+        ctx.dispatch(Affine { cols, first, x: x.map(|x| &x[range]), y, shift, factor, base, stream });
         if stream {
             ctx.dispatch(Fence);
         }
@@ -168,8 +163,10 @@ fn affine(
     Ok(())
 }
 
+/// Some elements, the first of which stands in column `first`.
 struct Affine<'a> {
     cols: usize,
+    first: usize,
     x: Option<&'a [f32]>,
     y: &'a mut [f32],
     shift: &'a [f64],
@@ -182,34 +179,56 @@ impl Kernel for Affine<'_> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        const HALF: usize = LANES / 2;
         let (cols, n) = (self.cols, self.y.len());
         let y = self.y.as_mut_ptr();
         let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
-        let (shift, factor, base) = (self.shift.as_ptr(), self.factor.as_ptr(), s.splat_d(self.base));
-        assert!(self.x.is_none_or(|x| x.len() == n) && n.is_multiple_of(cols));
-        assert!(self.shift.len() >= cols.next_multiple_of(LANES) && self.factor.len() == self.shift.len());
-        for row in (0..n).step_by(cols) {
-            let mut j = 0;
-            // SAFETY: a row has cols elements in x and y (asserted); shift and factor are padded to whole vectors
-            // (asserted); streamed vectors are aligned and whole (affine).
-            unsafe {
-                while j < cols {
-                    let rest = cols - j;
-                    let (a, b) = s.widen(s.load_up_to(x.add(row + j), rest));
-                    let a = s.sub_d(a, s.load_d(shift.add(j)));
-                    let b = s.sub_d(b, s.load_d(shift.add(j + HALF)));
-                    let a = s.fma_d(a, s.load_d(factor.add(j)), base);
-                    let b = s.fma_d(b, s.load_d(factor.add(j + HALF)), base);
-                    let v = s.narrow(a, b);
-                    if self.stream {
-                        s.stream(y.add(row + j), v);
-                    } else {
-                        s.store_up_to(y.add(row + j), v, rest);
-                    }
-                    j += LANES;
+        assert!(self.x.is_none_or(|x| x.len() == n) && self.first < cols);
+        assert!(self.shift.len() == cols + LANES && self.factor.len() == cols + LANES);
+        let (head, end) = whole_vectors(y, n, self.stream);
+        let step = LANES % cols;
+        let mut j = (self.first + head) % cols;
+        let mut i = head;
+        // SAFETY: n elements are in x and y, 16 numbers from each column on in shift and factor (asserted); streamed vectors
+        // are aligned (whole_vectors). In place, a vector is read before it is written.
+        unsafe {
+            if head > 0 {
+                s.store_first(y, self.map(s, s.load_first(x, head), self.first), head);
+            }
+            while i < end {
+                let v = self.map(s, s.load(x.add(i)), j);
+                if self.stream {
+                    s.stream(y.add(i), v);
+                } else {
+                    s.store(y.add(i), v);
+                }
+                i += LANES;
+                j += step;
+                if j >= cols {
+                    j -= cols;
                 }
             }
+            if i < n {
+                s.store_first(y.add(i), self.map(s, s.load_first(x.add(i), n - i), j), n - i);
+            }
+        }
+    }
+}
+
+impl Affine<'_> {
+    /// # Safety
+    /// shift and factor hold 16 numbers from `j` on.
+    #[inline(always)]
+    unsafe fn map<S: Simd>(&self, s: S, v: S::F, j: usize) -> S::F {
+        const HALF: usize = LANES / 2;
+        let (shift, factor, base) = (self.shift.as_ptr(), self.factor.as_ptr(), s.splat_d(self.base));
+        let (a, b) = s.widen(v);
+        // SAFETY: the caller's contract.
+        unsafe {
+            let a = s.sub_d(a, s.load_d(shift.add(j)));
+            let b = s.sub_d(b, s.load_d(shift.add(j + HALF)));
+            let a = s.fma_d(a, s.load_d(factor.add(j)), base);
+            let b = s.fma_d(b, s.load_d(factor.add(j + HALF)), base);
+            s.narrow(a, b)
         }
     }
 }

@@ -98,12 +98,20 @@ fn stats(
     let step = ROWS.max(rows.div_ceil(MOST_BLOCKS));
     let (blocks, chunks) = (rows.div_ceil(step), cols.div_ceil(COLS));
     let width = COLS.min(cols.next_multiple_of(LANES));
-    // For each task the moments of its columns: mean, Σ(x − mean)², count; and the extremes.
+    // For each task the moments of its columns: mean less the origin, Σ(x − mean)², count; and the extremes.
     let (moments_len, extremes_len) = (3 * width, 2 * width);
     let tasks = blocks * chunks;
+    let mut origins = Scratch::take::<f64>(f, cols)?;
     let mut moments = Scratch::take::<f64>(f, tasks * moments_len)?;
     let mut extremes = Scratch::take::<f32>(f, tasks * extremes_len)?;
     let (moments, extremes) = (moments.slice(tasks * moments_len), extremes.slice(tasks * extremes_len));
+    // Means are kept as differences from a number of the column, where f64 has more digits of them.
+    let origins = origins.slice::<f64>(cols);
+    for j in 0..cols {
+        let first = (0..rows.min(ROWS)).map(|i| x[i * cols + j]).find(|x| x.is_finite());
+        origins[j] = first.unwrap_or(0.0) as f64;
+    }
+    let origins = &*origins;
     {
         let (moments, extremes) = (Shared::new(&mut *moments), Shared::new(&mut *extremes));
         ctx.for_each(Work::elements(x.len(), 0.25), tasks, |task| {
@@ -119,7 +127,7 @@ fn stats(
             let x = &x[rows.start * cols + first..];
             let part = Part { x, ld: cols, rows: rows.len(), cols: COLS.min(cols - first), width };
             ctx.dispatch(Sums { part: &part, sums: moments, extremes });
-            part.finish(moments);
+            part.finish(&origins[first..], moments);
         });
     }
     for j in 0..cols {
@@ -135,7 +143,7 @@ fn stats(
             high = if most > high { most } else { high };
         }
         let none = all.count == 0.0;
-        mean[j] = if none { f64::NAN } else { all.mean };
+        mean[j] = if none { f64::NAN } else { origins[j] + all.mean };
         if let Some(std) = &mut std {
             std[j] = if none { f64::NAN } else { (all.squares / all.count).sqrt() };
         }
@@ -186,21 +194,21 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Makes mean, Σ(x − mean)² and count of the sums about the first row.
-    fn finish(&self, sums: &mut [f64]) {
+    /// Makes mean (less the origin), Σ(x − mean)² and count of the sums about the first row.
+    fn finish(&self, origins: &[f64], sums: &mut [f64]) {
         for j in 0..self.cols {
             let (sum, squares) = (sums[j], sums[self.width + j]);
             let moments = if sum.is_nan() || squares.is_nan() {
-                self.with_gaps(j)
+                self.with_gaps(j, origins[j])
             } else {
-                about(self.x[j] as f64, sum, squares, self.rows as f64)
+                about(self.x[j] as f64 - origins[j], sum, squares, self.rows as f64)
             };
             (sums[j], sums[self.width + j], sums[2 * self.width + j]) = (moments.mean, moments.squares, moments.count);
         }
     }
 
     /// A column with NaN or infinities.
-    fn with_gaps(&self, j: usize) -> Moments {
+    fn with_gaps(&self, j: usize, origin: f64) -> Moments {
         let column = || (0..self.rows).map(|i| self.x[i * self.ld + j]).filter(|x| !x.is_nan()).map(|x| x as f64);
         let shift = column().find(|x| x.is_finite()).unwrap_or(0.0);
         let (mut sum, mut squares, mut n) = (0.0, 0.0, 0.0);
@@ -213,7 +221,7 @@ impl Part<'_> {
         if n == 0.0 {
             return Moments { mean: 0.0, squares: 0.0, count: 0.0 };
         }
-        about(shift, sum, squares, n)
+        about(shift - origin, sum, squares, n)
     }
 }
 

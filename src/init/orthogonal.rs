@@ -26,8 +26,8 @@ const BLOCK: usize = 64;
 /// (seed, stream) that begin at k·m', m' being m rounded up to a multiple of 256. Unlike in the other tensors every element
 /// depends on all of them; the bits are still the same for any number of threads.
 ///
-/// Accuracy: f64 inside, one rounding: every entry of QᵀQ − I is below 1e-7, and at 1024 × 1024 the largest sum of a row
-/// of |QᵀQ − I| below 1e-6. Workspace: 8 bytes for each element.
+/// Accuracy: f64 inside, one rounding, and QᵀQ − I is what that leaves: at 1024 × 1024 entries up to 1.1e-8, sums of a
+/// row's magnitudes up to 1.0e-6. Workspace: 8 bytes for each element.
 ///
 /// # Errors
 /// `InvalidArgument` unless gain is finite; `InvalidSize`; `OutOfMemory`.

@@ -11,7 +11,7 @@ use super::plan::Piece;
 use super::tensors::{Copies, Grads, Tensors};
 use crate::context::Context;
 use crate::element::Storage;
-use crate::elementwise::{Fence, Narrow};
+use crate::elementwise::Narrow;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::stochastic::{DRAWN, Draw, Half, NarrowByChance};
 use std::ops::Range;
@@ -60,8 +60,6 @@ pub(super) struct Pass<'a> {
     pub update: &'a (dyn Fn(Part<'_>) + Sync),
     /// Of the magnitude of a gradient.
     pub limit: f32,
-    /// Whether copies are written past the caches.
-    pub stream: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -137,13 +135,6 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Ends the chunk: what was written past the caches becomes visible.
-    pub(super) fn end(self) {
-        if self.pass.stream && self.pass.tensors.copies.is_some() {
-            self.pass.ctx.dispatch(Fence);
-        }
-    }
-
     /// Updates a piece block by block, each followed by `after` with its range in the tensor, its place in the whole list
     /// and its new parameters.
     fn through_blocks<T: Storage>(
@@ -184,7 +175,8 @@ impl Blocks {
         // SAFETY: pieces and their blocks are disjoint, and copies are never read.
         let y = unsafe { to.piece(tensor, range) };
         let Some(dice) = pass.tensors.dice else {
-            return pass.ctx.dispatch(Narrow { x: w, y, stream: pass.stream });
+            // Not past the caches: a block's ends share their lines with the blocks beside it.
+            return pass.ctx.dispatch(Narrow { x: w, y, stream: false });
         };
         let first = place % DRAWN;
         let position = place - first;
@@ -210,18 +202,25 @@ impl<T: Storage> Kernel for Take<'_, T> {
         let n = self.y.len();
         assert_eq!(self.x.len(), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let times = !self.coef.is_split();
+        let whole = n / LANES * LANES;
         let mut i = 0;
-        while i < n {
-            // SAFETY: n - i elements remain of both (asserted).
-            unsafe {
-                let mut v = T::load_up_to(s, x.add(i), n - i);
-                if times {
-                    v = self.coef.of_any(s, v);
+        // SAFETY: vectors of 16, and the last of n - i, are in bounds of both (asserted).
+        unsafe {
+            if self.coef.is_split() {
+                while i < whole {
+                    s.store(y.add(i), T::load(s, x.add(i)));
+                    i += LANES;
                 }
-                s.store_up_to(y.add(i), v, n - i);
             }
-            i += LANES;
+            while i < whole {
+                s.store(y.add(i), self.coef.of_any(s, T::load(s, x.add(i))));
+                i += LANES;
+            }
+            if i < n {
+                let v = T::load_first(s, x.add(i), n - i);
+                let v = if self.coef.is_split() { v } else { self.coef.of_any(s, v) };
+                s.store_first(y.add(i), v, n - i);
+            }
         }
     }
 }

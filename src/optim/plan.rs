@@ -62,10 +62,6 @@ impl<'a> Plan<'a> {
         Plan { starts: &starts[..chunks], elements: before, tensors: list.count() }
     }
 
-    pub(super) fn elements(&self) -> usize {
-        self.elements
-    }
-
     pub(super) fn chunks(&self) -> usize {
         self.starts.len()
     }
@@ -158,7 +154,7 @@ mod tests {
             let all = sizes.iter().enumerate().flat_map(|(t, &n)| (0..n).map(move |i| (t, i)));
             let expected: Vec<_> = all.enumerate().map(|(place, (t, i))| (place, t, i)).collect();
             assert_eq!(seen, expected);
-            assert_eq!((plan.elements(), plan.chunks()), (expected.len(), expected.len().div_ceil(CHUNK)));
+            assert_eq!((plan.elements, plan.chunks()), (expected.len(), expected.len().div_ceil(CHUNK)));
         }
     }
 

@@ -197,7 +197,7 @@ fn drive(ctx: &Context, job: Job<'_, '_>, update: &(dyn Fn(Part<'_>) + Sync)) ->
     // The update.
     let limit = if clip.mode == ClipMode::Value { clip.threshold } else { f32::INFINITY };
     let common = Coef::new(result.clip_factor / scale);
-    let pass = Pass { ctx, tensors: &tensors, update, limit, stream: tensors.copies_are_large(&plan) };
+    let pass = Pass { ctx, tensors: &tensors, update, limit };
     plan.parts::<PARTS>(ctx, ns, true, sums, |chunk| {
         let (mut squares, mut norms) = (Lanes::new(), Norms::new());
         let mut task = Task::new(&pass, chunk * CHUNK);
@@ -208,7 +208,6 @@ fn drive(ctx: &Context, job: Job<'_, '_>, update: &(dyn Fn(Part<'_>) + Sync)) ->
             let coef = if by_tensor { Coef::new(factors[p.tensor] / scale) } else { common };
             task.piece(&p, coef, report.then_some(&mut norms));
         }
-        task.end();
         [fold(&norms.update), fold(&norms.params), fold(&squares)]
     });
     let total = |part: usize, sums: &[f64]| join(sums.iter().skip(part).step_by(PARTS).copied()).sqrt();

@@ -7,7 +7,6 @@ use super::norm::{SumSquares, count_nonfinite, sum_squares};
 use super::plan::{Piece, Plan};
 use crate::context::Context;
 use crate::element::{bf16, f16};
-use crate::elementwise::STREAM_BYTES;
 use crate::error::Result;
 use crate::simd::LANES;
 use crate::stochastic::Dice;
@@ -109,10 +108,5 @@ impl Tensors<'_, '_> {
             Some(Copies::Bf16(list)) => check_same(function, "params_bf16", list.as_list(), "params", params),
             Some(Copies::F16(list)) => check_same(function, "params_f16", list.as_list(), "params", params),
         }
-    }
-
-    /// Whether copies are better written past the caches.
-    pub(super) fn copies_are_large(&self, plan: &Plan<'_>) -> bool {
-        plan.elements() * size_of::<bf16>() >= STREAM_BYTES
     }
 }

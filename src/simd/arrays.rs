@@ -68,8 +68,9 @@ pub(super) fn exp2i(n: i32) -> f32 {
 /// As there.
 #[inline(always)]
 pub(super) unsafe fn turn_d(p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
-    for r in 0..4 {
-        for i in 0..4 {
+    // Row by row of the result: what one has too much the next may overwrite.
+    for i in 0..4 {
+        for r in 0..4 {
             // SAFETY: the contract.
             unsafe { *dst.add(i * stride + r) = *p.add(r.min(last) * ld + i) };
         }

@@ -151,7 +151,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Rows 0 to min(last, 7) are valid for reading 8 floats.
     unsafe fn load_turned_h(self, p: *const f32, ld: usize, last: usize) -> [Self::H; 8];
     /// Turns a 4 × 4 block of doubles: row r < 4 stands at `p + min(r, last)·ld`, and its element i is written to
-    /// `dst[i·stride + r]`.
+    /// `dst[i·stride + r]`, i ascending: with a stride below 4 the next row overwrites what one has too much.
     ///
     /// # Safety
     /// Rows 0 to min(last, 3) are valid for reading 4 doubles, `dst` for writing as said.

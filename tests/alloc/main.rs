@@ -29,11 +29,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's contract.
         unsafe { System.alloc(layout) }
     }
@@ -63,6 +65,7 @@ fn second_call(mut f: impl FnMut()) -> usize {
 fn steady_state_allocates_nothing() {
     one_thread_allocates_nothing();
     threads_cost_a_few_small_blocks();
+    attention_over_16384_keys_takes_linear_workspace();
 }
 
 fn one_thread_allocates_nothing() {
@@ -88,6 +91,26 @@ fn threads_cost_a_few_small_blocks() {
         assert!(n <= 8, "{name}: {n} allocations");
     };
     every_family(&ctx, &mut check);
+}
+
+/// The logits alone would be 1 GiB. Workspace is a thread's: a new one starts with none.
+fn attention_over_16384_keys_takes_linear_workspace() {
+    let work = || {
+        let ctx = Context::builder().num_threads(1).build().unwrap();
+        let (n, d) = (16384, 8);
+        let (x, lse) = (vec![0.5; n * d], &mut vec![0.0; n][..]);
+        let (mut out, mut dq, mut dk, mut dv) = (x.clone(), x.clone(), x.clone(), x.clone());
+        let before = BYTES.load(Ordering::Relaxed);
+        attention_forward_f32(&ctx, 0.1, true, 1, 1, 1, n, n, d, &x, &x, &x, &mut out, lse).unwrap();
+        let forward = BYTES.load(Ordering::Relaxed) - before;
+        attention_backward_f32(&ctx, 0.1, true, 1, 1, 1, n, n, d, &x, &x, &x, &out, lse, &x, &mut dq, &mut dk, &mut dv)
+            .unwrap();
+        (forward, BYTES.load(Ordering::Relaxed) - before - forward)
+    };
+    let (forward, backward) = std::thread::spawn(work).join().unwrap();
+    // Backward: delta, and a dq for seven of eight chunks of keys.
+    let linear = 16384 * (1 + 7 * 8) * 4;
+    assert!(forward <= 512 << 10 && backward <= linear + (1 << 20), "{forward} and {backward} bytes");
 }
 
 type Check<'a> = &'a mut dyn FnMut(&str, &mut dyn FnMut());

@@ -71,11 +71,15 @@ fn vectors_of_the_shorter_side_are_orthonormal() {
     }
 }
 
+/// What rounding an exact matrix to f32 leaves, for n a power of 4: errors are uniform in a unit in the last place, so that
+/// entries of QᵀQ − I beside the diagonal have the deviation 3.6e-8/√n, and 8.8e-8/√n on it. Five of these at most, and a row's
+/// sum of n · 0.8 · 3.6e-8/√n with a fifth to spare.
 #[test]
-fn at_1024_the_largest_row_of_the_error_is_below_a_millionth() {
+fn at_1024_nothing_is_lost_but_the_rounding_to_f32() {
     let n = if quick() { 256 } else { 1024 };
     let (entry, row) = off_unity(&orthogonal(&fast(), 0, 1.0, n, n), n, n);
-    assert!(entry <= 2e-8 && row <= 1e-6, "entry {entry:e}, row {row:e}");
+    let root = (n as f64).sqrt();
+    assert!(entry <= 4.4e-7 / root && row <= 3.5e-8 * root, "entry {entry:e}, row {row:e}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod context;
 mod convert;
 mod data;
 mod element;
+mod flow;
 mod gate;
 mod init;
 mod init_orthogonal;

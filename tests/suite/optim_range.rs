@@ -76,9 +76,10 @@ fn factors_beyond_f32_are_applied() {
             let norm = 32.0 * g as f64 / scale as f64;
             let want = -(g as f64 / scale as f64) * (limit as f64 / norm).min(1.0);
             close(report.grad_norm, norm, 1e-12);
-            // Half a unit in the last place of what may be a subnormal number, and of the threshold.
+            // Half a unit in the last place, and what the lower part of a factor loses among subnormal numbers.
             let ulp = 2f64.powi(-149).max(want.abs() * 2f64.powi(-23));
-            assert!(w.iter().all(|w| (*w as f64 - want).abs() <= 0.51 * ulp), "{g:e}: {:e}, not {want:e}", w[0]);
+            let allowed = 0.501 * ulp + 2f64.powi(-150);
+            assert!(w.iter().all(|w| (*w as f64 - want).abs() <= allowed), "{g:e}: {:e}, not {want:e}", w[0]);
         }
     }
 }
