@@ -1,6 +1,6 @@
 //! Products of blocks on matmul's register tile, and the blocks that they read as panels.
 
-use crate::matmul::{Next, PackPanels, Strip, Tiles, panel_width, most_rows, runs};
+use crate::matmul::{Next, PackPanels, Strip, Tiles, most_rows, panel_width, runs};
 use crate::simd::{Isa, Kernel, LANES, Simd};
 
 /// C = alpha·A·B + beta·C, each sum ascending by fma from 0 and joined as `fma(alpha, sum, beta·C)`.
