@@ -246,6 +246,12 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
         // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
         // In place, each vector is read to the end before it is written, and those after it are not touched by that.
         unsafe {
+            if S::COMPACT {
+                for i in (0..n).step_by(LANES) {
+                    s.outline(&Edge1 { x: x.add(i), y: y.add(i), n: LANES.min(n - i), f });
+                }
+                return;
+            }
             if head > 0 {
                 s.outline(&Edge1 { x, y, n: head, f });
             }
@@ -278,19 +284,20 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
     }
 }
 
-/// Less than a vector, in a function of its own: both ends share it.
-struct Edge1<F> {
-    x: *const f32,
-    y: *mut f32,
-    n: usize,
-    f: F,
+/// The first `n` ≤ 16 elements, in a function of its own: both ends share it. `x` and `y` are valid for reading and
+/// writing so many.
+pub(crate) struct Edge1<F> {
+    pub(crate) x: *const f32,
+    pub(crate) y: *mut f32,
+    pub(crate) n: usize,
+    pub(crate) f: F,
 }
 
 impl<F: Map1> Kernel for &Edge1<F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // SAFETY: n < 16 elements are readable and writable (Run1).
+        // SAFETY: n elements are readable and writable (its maker's promise).
         unsafe {
             let v = s.load_first(self.x, self.n);
             s.store_first(self.y, self.f.finish(s, v, self.f.start(s, v)), self.n);
@@ -319,6 +326,12 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
         let mut i = head;
         // SAFETY: as in Run1.
         unsafe {
+            if S::COMPACT {
+                for i in (0..n).step_by(LANES) {
+                    s.outline(&Edge2 { a: a.add(i), b: b.add(i), y: y.add(i), n: LANES.min(n - i), f });
+                }
+                return;
+            }
             if head > 0 {
                 s.outline(&Edge2 { a, b, y, n: head, f });
             }
@@ -351,12 +364,12 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
 }
 
 /// As [`Edge1`].
-struct Edge2<F> {
-    a: *const f32,
-    b: *const f32,
-    y: *mut f32,
-    n: usize,
-    f: F,
+pub(crate) struct Edge2<F> {
+    pub(crate) a: *const f32,
+    pub(crate) b: *const f32,
+    pub(crate) y: *mut f32,
+    pub(crate) n: usize,
+    pub(crate) f: F,
 }
 
 impl<F: Map2> Kernel for &Edge2<F> {

@@ -3,8 +3,9 @@
 //! Source: whitepaper §2, z = W·a + b, a = φ(z), δ = (Wᵀδ) ⊙ φ'(z). Products run in the orders of
 //! [`matmul`](crate::matmul); what follows a product is one operation on its finished element.
 
-use crate::activation::{Activation, Phi, Visitor};
+use crate::activation::{self, Activation, Phi, Visitor};
 use crate::context::Context;
+use crate::elementwise::{Edge1, Edge2};
 use crate::error::{Result, check_len, product};
 use crate::fpenv::FpEnv;
 use crate::matmul::{Args, Epilogue, Finished, Plain, ROW_GROUP, Transpose, multiply};
@@ -134,6 +135,18 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
                         }
                     }};
                 }
+                if S::COMPACT {
+                    for i in 0..p.rows {
+                        let c = c.add(i * p.ldc);
+                        s.store_up_to(c, load!(i), width);
+                        let out = match &self.forward.y {
+                            Some(y) => y.as_ptr().add((p.row + i) * p.ldc + p.col + j),
+                            None => c,
+                        };
+                        s.outline(&Edge1 { x: c, y: out, n: width, f: activation::Forward(self.phi) });
+                    }
+                    continue;
+                }
                 let mut z = load!(0);
                 let mut mid = self.phi.start(s, z);
                 for i in 0..p.rows {
@@ -257,6 +270,13 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
             // linear_backward_input_f32).
             unsafe {
                 let (c, z_prev) = (p.c.add(j), self.z.as_ptr().add(p.row * p.ldc + p.col + j));
+                if S::COMPACT {
+                    for i in 0..p.rows {
+                        let (a, c) = (z_prev.add(i * p.ldc), c.add(i * p.ldc));
+                        s.outline(&Edge2 { a, b: c, y: c, n: width, f: activation::Backward(self.phi) });
+                    }
+                    continue;
+                }
                 // In stages, as in ForwardRows.
                 let mut z = s.load_up_to(z_prev, width);
                 let mut mid = self.phi.start(s, z);

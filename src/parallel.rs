@@ -80,6 +80,11 @@ impl Context {
             (0..tasks).for_each(|task| f(0, task));
             return;
         }
+        self.share_out(workers, tasks, &f);
+    }
+
+    /// [`Context::for_each_worker`] by several threads: one function for all kernels.
+    fn share_out(&self, workers: usize, tasks: usize, f: &(dyn Fn(usize, usize) + Sync)) {
         let team = Team { next: AtomicUsize::new(0), running: AtomicUsize::new(0), tasks };
         let body = |worker: usize| {
             let _fp = FpEnv::enter(self.flush_subnormals());
@@ -153,7 +158,7 @@ impl Pool {
     }
 
     /// Calls `body(worker)` for every worker, worker 0 on the calling thread.
-    fn run(&self, workers: usize, body: &(impl Fn(usize) + Sync)) {
+    fn run(&self, workers: usize, body: &(dyn Fn(usize) + Sync)) {
         if rayon::current_thread_index().is_some() {
             let workers = workers.min(rayon::current_num_threads());
             return rayon::in_place_scope(|scope| team(scope, workers, body));
@@ -202,7 +207,7 @@ impl Pool {
 }
 
 /// Spawns all workers but one, which is the calling thread.
-fn team<'scope>(scope: &rayon::Scope<'scope>, workers: usize, body: &'scope (impl Fn(usize) + Sync)) {
+fn team<'scope>(scope: &rayon::Scope<'scope>, workers: usize, body: &'scope (dyn Fn(usize) + Sync)) {
     for worker in 1..workers {
         scope.spawn(move |_| body(worker));
     }

@@ -185,7 +185,7 @@ pub(crate) trait Visitor {
 }
 
 #[derive(Clone, Copy)]
-struct Forward<P>(P);
+pub(crate) struct Forward<P>(pub(crate) P);
 
 impl<P: Phi> Map1 for Forward<P> {
     const STAGED: bool = P::STAGED;
@@ -217,7 +217,7 @@ impl<P: Phi> Map1 for Derivative<P> {
 }
 
 #[derive(Clone, Copy)]
-struct Backward<P>(P);
+pub(crate) struct Backward<P>(pub(crate) P);
 
 impl<P: Phi> Map2 for Backward<P> {
     const STAGED: bool = P::STAGED;

@@ -116,6 +116,17 @@ impl<O: Operand> Kernel for &Rows<O> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        if S::COMPACT {
+            for i in 0..self.few {
+                // SAFETY: row i of x and of C (promise of Dots::run).
+                let (x, c) = unsafe { (self.x.add(i * self.ldx), self.c.add(i * self.c_few)) };
+                let one = Rows { few: 1, rows: self.rows.clone(), x, c, ..*self };
+                for row in self.rows.clone() {
+                    s.outline(&Group::<O, 1, 1> { rows: &one, row });
+                }
+            }
+            return;
+        }
         let mut j = self.rows.start;
         // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands; eight
         // doubles are two registers where eight floats are one.

@@ -42,6 +42,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const ISA: Isa;
     /// Whether [`Simd::fma`] rounds once. False only for the portable vector on machines without FMA.
     const FUSED: bool;
+    /// Whether a short program counts more than a fast one: kernels then share bodies that others have inlined, and do
+    /// without special cases. True where speed is no purpose: the specification, and x86 machines of before 2013.
+    const COMPACT: bool = false;
     /// 16 × f32.
     type F: Copy;
     /// 16 × i32.
@@ -283,12 +286,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// f32 of f16, exactly; a signalling NaN becomes quiet.
     #[inline(always)]
     fn from_f16(self, a: Self::W) -> Self::F {
-        halves::from_f16(self, a)
+        if Self::COMPACT { shared::from_f16(self, a) } else { halves::from_f16(self, a) }
     }
     /// f16 of f32, to nearest even; NaN stays NaN, quiet, with its sign and the upper part of its payload.
     #[inline(always)]
     fn to_f16(self, a: Self::F) -> Self::W {
-        halves::to_f16(self, a)
+        if Self::COMPACT { shared::to_f16(self, a) } else { halves::to_f16(self, a) }
     }
     /// f32 of bf16, exactly.
     #[inline(always)]
@@ -298,7 +301,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// bf16 of f32, to nearest even; NaN stays NaN, quiet, with its sign and the upper part of its payload.
     #[inline(always)]
     fn to_bf16(self, a: Self::F) -> Self::W {
-        halves::to_bf16(self, a)
+        if Self::COMPACT { shared::to_bf16(self, a) } else { halves::to_bf16(self, a) }
     }
 
     // Products with one number, the step of a register tile. Written in assembly where compilers, given many of them, hold
@@ -418,6 +421,24 @@ fn ldexp_by_parts<S: Simd>(s: S, x: S::F, n: S::F) -> S::F {
     let half = s.sra_i::<1>(n);
     let exp2i = |n| s.from_bits(s.shl_i::<23>(s.add_i(n, s.splat_i(127))));
     s.mul(s.mul(x, exp2i(half)), exp2i(s.sub_i(n, half)))
+}
+
+/// Conversions as functions of their own, for [`Simd::COMPACT`].
+mod shared {
+    use super::{Simd, halves};
+
+    #[inline(never)]
+    pub(super) fn from_f16<S: Simd>(s: S, a: S::W) -> S::F {
+        halves::from_f16(s, a)
+    }
+    #[inline(never)]
+    pub(super) fn to_f16<S: Simd>(s: S, a: S::F) -> S::W {
+        halves::to_f16(s, a)
+    }
+    #[inline(never)]
+    pub(super) fn to_bf16<S: Simd>(s: S, a: S::F) -> S::W {
+        halves::to_bf16(s, a)
+    }
 }
 
 /// A computation written once for every instruction set.

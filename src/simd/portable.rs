@@ -24,6 +24,7 @@ impl Simd for Portable {
     const ISA: Isa = if cfg!(target_arch = "aarch64") { Isa::Neon } else { Isa::Portable };
     // `wide` fuses where the whole build may use FMA.
     const FUSED: bool = cfg!(any(target_feature = "fma", all(target_arch = "aarch64", target_feature = "neon")));
+    const COMPACT: bool = cfg!(target_arch = "x86_64");
     type F = f32x16;
     type I = i32x16;
     type M = f32x16;

@@ -10,6 +10,7 @@ pub struct Scalar;
 impl Simd for Scalar {
     const ISA: Isa = Isa::Scalar;
     const FUSED: bool = true;
+    const COMPACT: bool = true;
     type F = [f32; 16];
     type I = [i32; 16];
     type M = [bool; 16];
@@ -157,51 +158,51 @@ impl Simd for Scalar {
         v
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn add(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| a + b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sub(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| a - b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn mul(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| a * b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn div(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| a / b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sqrt(self, a: [f32; 16]) -> [f32; 16] {
         map(a, f32::sqrt)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fma(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
         zip3(a, b, c, f32::mul_add)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fnma(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
         zip3(a, b, c, |a, b, c| (-a).mul_add(b, c))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fms(self, a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
         zip3(a, b, c, |a, b, c| a.mul_add(b, -c))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn min(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, arrays::min)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn max(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, arrays::max)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn round(self, a: [f32; 16]) -> [f32; 16] {
         map(a, f32::round_ties_even)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn ldexp(self, x: [f32; 16], n: [f32; 16]) -> [f32; 16] {
         // The first product is exact for every x and n of the contract, so only the second rounds.
         zip(x, n, |x, n| {
@@ -210,196 +211,196 @@ impl Simd for Scalar {
         })
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn lt(self, a: [f32; 16], b: [f32; 16]) -> [bool; 16] {
         zip(a, b, |a, b| a < b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn le(self, a: [f32; 16], b: [f32; 16]) -> [bool; 16] {
         zip(a, b, |a, b| a <= b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn eq(self, a: [f32; 16], b: [f32; 16]) -> [bool; 16] {
         zip(a, b, |a, b| a == b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn is_nan(self, a: [f32; 16]) -> [bool; 16] {
         map(a, f32::is_nan)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn gt_i(self, a: [i32; 16], b: [i32; 16]) -> [bool; 16] {
         zip(a, b, |a, b| a > b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn eq_i(self, a: [i32; 16], b: [i32; 16]) -> [bool; 16] {
         zip(a, b, |a, b| a == b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn select(self, m: [bool; 16], a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         std::array::from_fn(|i| if m[i] { a[i] } else { b[i] })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn first(self, n: usize) -> [bool; 16] {
         std::array::from_fn(|i| i < n)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn and_m(self, a: [bool; 16], b: [bool; 16]) -> [bool; 16] {
         zip(a, b, |a, b| a & b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn or_m(self, a: [bool; 16], b: [bool; 16]) -> [bool; 16] {
         zip(a, b, |a, b| a | b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn not_m(self, a: [bool; 16]) -> [bool; 16] {
         map(a, |a| !a)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn bits_m(self, a: [bool; 16]) -> u32 {
         (0..16).fold(0, |bits, i| bits | (a[i] as u32) << i)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn bits(self, a: [f32; 16]) -> [i32; 16] {
         map(a, |a| a.to_bits() as i32)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn from_bits(self, a: [i32; 16]) -> [f32; 16] {
         map(a, |a| f32::from_bits(a as u32))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn and(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| f32::from_bits(a.to_bits() & b.to_bits()))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn or(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| f32::from_bits(a.to_bits() | b.to_bits()))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn xor(self, a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         zip(a, b, |a, b| f32::from_bits(a.to_bits() ^ b.to_bits()))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn and_i(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
         zip(a, b, |a, b| a & b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn or_i(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
         zip(a, b, |a, b| a | b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn add_i(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
         zip(a, b, i32::wrapping_add)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sub_i(self, a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
         zip(a, b, i32::wrapping_sub)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn shl_i<const N: i32>(self, a: [i32; 16]) -> [i32; 16] {
         map(a, |a| a << N)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn shr_i<const N: i32>(self, a: [i32; 16]) -> [i32; 16] {
         map(a, |a| (a as u32 >> N) as i32)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sra_i<const N: i32>(self, a: [i32; 16]) -> [i32; 16] {
         map(a, |a| a >> N)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn to_int(self, a: [f32; 16]) -> [i32; 16] {
         map(a, |a| a.round_ties_even() as i32)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn from_int(self, a: [i32; 16]) -> [f32; 16] {
         map(a, |a| a as f32)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn widen(self, a: [f32; 16]) -> ([f64; 8], [f64; 8]) {
         (std::array::from_fn(|i| a[i] as f64), std::array::from_fn(|i| a[i + 8] as f64))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn narrow(self, low: [f64; 8], high: [f64; 8]) -> [f32; 16] {
         std::array::from_fn(|i| if i < 8 { low[i] as f32 } else { high[i - 8] as f32 })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn add_d(self, a: [f64; 8], b: [f64; 8]) -> [f64; 8] {
         zip(a, b, |a, b| a + b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sub_d(self, a: [f64; 8], b: [f64; 8]) -> [f64; 8] {
         zip(a, b, |a, b| a - b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn mul_d(self, a: [f64; 8], b: [f64; 8]) -> [f64; 8] {
         zip(a, b, |a, b| a * b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn div_d(self, a: [f64; 8], b: [f64; 8]) -> [f64; 8] {
         zip(a, b, |a, b| a / b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sqrt_d(self, a: [f64; 8]) -> [f64; 8] {
         map(a, f64::sqrt)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fma_d(self, a: [f64; 8], b: [f64; 8], c: [f64; 8]) -> [f64; 8] {
         zip3(a, b, c, f64::mul_add)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn splat_h(self, x: f32) -> [f32; 8] {
         [x; 8]
     }
-    #[inline(always)]
+    #[inline(never)]
     fn mul_h(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip(a, b, |a, b| a * b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn halves(self, a: [f32; 16]) -> ([f32; 8], [f32; 8]) {
         (std::array::from_fn(|i| a[i]), std::array::from_fn(|i| a[i + 8]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fma_h(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         zip3(a, b, c, f32::mul_add)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn widen_w(self, a: [u16; 16]) -> [i32; 16] {
         map(a, i32::from)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn narrow_w(self, a: [i32; 16]) -> [u16; 16] {
         map(a, |a| a as u16)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn from_f16(self, a: [u16; 16]) -> [f32; 16] {
         map(a, super::f16_to_f32)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn to_f16(self, a: [f32; 16]) -> [u16; 16] {
         map(a, super::f16_from_f32)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn sum(self, a: [f32; 16]) -> f32 {
         fold(a, |a, b| a + b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sum_d(self, a: [f64; 8]) -> f64 {
         fold(a, |a, b| a + b)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn max_lane(self, a: [f32; 16]) -> f32 {
         fold(a, arrays::max)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn min_lane(self, a: [f32; 16]) -> f32 {
         fold(a, arrays::min)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn transpose(self, rows: [[f32; 16]; 16]) -> [[f32; 16]; 16] {
         std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
     }
