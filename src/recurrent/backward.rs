@@ -137,7 +137,6 @@ impl Backward<'_> {
                 });
             }
         }
-        drop(back);
         products.run(ctx, dz, dzh, self.gradients, copies, sums)?;
         if let Some(step_norms) = self.step_norms {
             for (t, norm) in step_norms.iter_mut().enumerate() {
@@ -197,6 +196,7 @@ impl Steps<'_> {
     }
 
     /// A row's exponent as a piece knows it, which is as all others know it.
+    #[allow(clippy::mut_from_ref)]
     fn exponent(&self, row: usize, piece: &Piece) -> &mut f32 {
         let at = piece.index * self.shape.batch + row;
         // SAFETY: each piece has its own, and this is its thread.

@@ -75,7 +75,7 @@ impl Model {
         init_xavier_f32(ctx, seed, 2, Distribution::Uniform, 1.0, hidden, outputs, &mut params[4])?;
         match kind {
             // A forget gate that starts open keeps what it has.
-            Kind::Lstm => params[2][hidden..2 * hidden].fill(3.0),
+            Kind::Lstm => params[2][hidden..2 * hidden].fill(1.0),
             Kind::Gru => params[2][hidden..2 * hidden].fill(2.0),
             Kind::Rnn => {}
         }
