@@ -104,6 +104,9 @@ struct Blocks {
     bits: [u16; DRAWN],
 }
 
+/// What happens to a block of new parameters: the elements of the tensor, where they start in the list, and the block.
+type After<'a> = &'a mut dyn FnMut(&mut Blocks, Range<usize>, usize, &[f32]);
+
 impl<'a> Task<'a> {
     pub(super) fn new(pass: &'a Pass<'a>, start: usize) -> Task<'a> {
         Task { pass, start, blocks: None }
@@ -143,7 +146,7 @@ impl<'a> Task<'a> {
         list: TensorList<'_, T>,
         coef: Coef,
         mut norms: Option<&mut Norms>,
-        after: &mut dyn FnMut(&mut Blocks, Range<usize>, usize, &[f32]),
+        after: After<'_>,
     ) {
         let blocks = self.blocks.get_or_insert(Blocks { wide: [0.0; BLOCK], drawn: None, bits: [0; DRAWN] });
         let g = list.tensor(p.tensor);

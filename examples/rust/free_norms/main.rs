@@ -4,7 +4,7 @@
 //! a global norm, and measures on the way, by turns on the same gradients, what the norm and the clipping cost.
 
 #[allow(dead_code)]
-#[path = "../quickstart/digits.rs"]
+#[path = "../common/digits.rs"]
 mod digits;
 
 use digits::{CLASSES, PIXELS};

@@ -231,7 +231,7 @@ impl Transformer {
         } else {
             tape.x.copy_from_slice(h);
         }
-        if branch % 2 == 0 {
+        if branch.is_multiple_of(2) {
             attend::forward(ctx, shape, w, &tape.x, &mut tape.attention, &mut f)?;
         } else {
             tape.z.resize(tokens * hidden, 0.0);

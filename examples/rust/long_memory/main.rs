@@ -10,7 +10,7 @@
 //! the gradient at every step is plotted to target/long_memory.svg, or to the path that is given.
 
 #[allow(dead_code, reason = "another example's loader")]
-#[path = "../quickstart/digits.rs"]
+#[path = "../common/digits.rs"]
 mod digits;
 mod model;
 mod plot;

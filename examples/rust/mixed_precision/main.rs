@@ -9,7 +9,7 @@
 //!   step writes the f16 copy for the next forward pass (whitepaper §19).
 
 #[allow(dead_code)]
-#[path = "../quickstart/digits.rs"]
+#[path = "../common/digits.rs"]
 mod digits;
 
 use digits::{CLASSES, Digits, PIXELS};
