@@ -3,10 +3,10 @@
 
 use super::rows::{Gradients, STRIDE, Seen};
 use super::shape::{CHUNKS, GROUP, KEY_BLOCK, KEY_CHUNK, QUERY_BLOCK, Shape};
-use super::tiles::{Product, ahead, finite, pack, pack_turned, panels_len};
+use super::tiles::{Product, finite, pack, pack_turned, panels_len};
 use crate::context::Context;
 use crate::error::Result;
-use crate::matmul::{Next, panel_width};
+use crate::matmul::panel_width;
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Isa, Kernel, LANES, Simd};
@@ -374,13 +374,10 @@ impl Kernel for &Block<'_> {
                 1
             }
         };
-        // The queries that follow, and their gradients, are asked for meanwhile.
-        let asks = (QUERY_BLOCK * d).div_ceil(LANES).div_ceil(self.width.div_ceil(nr));
-        for (panel, j) in (0..self.width).step_by(nr).enumerate() {
+        for j in (0..self.width).step_by(nr) {
             // Whole panels: what stands past the width is masked below.
             let from = x.first_row(self.j0 + j).max(self.rows.start) - self.rows.start;
             let product = |a: *const f32, b: *const f32, c: *mut f32, alpha| Product {
-                next: ahead(a.wrapping_add(n * d + panel * asks * LANES), asks, d),
                 rows: n - from,
                 cols: nr,
                 k: d,
@@ -413,7 +410,6 @@ impl Kernel for &Block<'_> {
             let keys = group.min(self.width - j);
             let from = x.first_row(self.j0 + j).max(self.rows.start) - self.rows.start;
             let product = |a: *const f32, b: *const f32, c: *mut f32, alpha| Product {
-                next: Next::NOTHING,
                 rows: keys,
                 cols: d,
                 k: n - from,
@@ -434,7 +430,6 @@ impl Kernel for &Block<'_> {
         }
         self.row_groups(group, |i, seen| {
             s.outline(&Product {
-                next: Next::NOTHING,
                 rows: seen.rows,
                 cols: d,
                 k: seen.end(),

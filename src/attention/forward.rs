@@ -2,10 +2,10 @@
 
 use super::rows::{Finish, Online, STRIDE, Seen};
 use super::shape::{GROUP, KEY_BLOCK, Shape};
-use super::tiles::{Product, ahead, finite, pack, pack_turned, panels_len};
+use super::tiles::{Product, finite, pack, pack_turned, panels_len};
 use crate::context::Context;
 use crate::error::Result;
-use crate::matmul::{Next, panel_width};
+use crate::matmul::panel_width;
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Isa, Kernel, LANES, Simd};
@@ -154,8 +154,6 @@ impl Kernel for Forward<'_> {
             j0: 0,
             width: 0,
             group: GROUP,
-            next: [std::ptr::null(); 2],
-            next_lines: 0,
             rows: 0..0,
         };
         for j0 in (0..x.sk).step_by(KEY_BLOCK) {
@@ -173,16 +171,11 @@ impl Kernel for Forward<'_> {
                 block.group = if x.visible(from) - j0 >= width || finite(s, v, width * d) { GROUP } else { 1 };
             }
             (block.j0, block.width) = (j0, width);
-            // The keys and values that follow are asked for meanwhile, each block of queries for its part.
-            let lines = (KEY_BLOCK * d).div_ceil(LANES);
-            block.next = [&self.k, &self.v].map(|x| x.as_ptr().wrapping_add((j0 + width) * d));
-            block.next_lines = lines.div_ceil((rows.end - from).div_ceil(Q_BLOCK));
             let mut i = from;
             while i < rows.end {
                 let end = rows.end.min((i / Q_BLOCK + 1) * Q_BLOCK);
                 block.rows = i..end;
                 s.outline(&block);
-                block.next = block.next.map(|p| p.wrapping_add(block.next_lines * LANES));
                 i = end;
             }
         }
@@ -215,9 +208,6 @@ struct Block<'a> {
     width: usize,
     /// Rows that share the end of their sums over keys.
     group: usize,
-    /// Keys and values to ask for, and how many lines of each.
-    next: [*const f32; 2],
-    next_lines: usize,
     rows: Range<usize>,
 }
 
@@ -231,11 +221,7 @@ impl Kernel for &Block<'_> {
         let nr = const { panel_width::<f32>(S::ISA) };
         let row = |i: usize| i - self.origin;
         let logits = |i: usize| self.logits.wrapping_add((i - rows.start) * STRIDE);
-        // Half of the panels ask for keys, half for values.
-        let panels = self.width.div_ceil(nr);
-        let asks = self.next_lines.div_ceil(panels.div_ceil(2));
-        for (panel, j) in (0..self.width).step_by(nr).enumerate() {
-            let next = self.next[panel % 2].wrapping_add(panel / 2 * asks * LANES);
+        for j in (0..self.width).step_by(nr) {
             // Whole panels: what stands past the width is masked below.
             let first = rows.start.max(x.first_row(self.j0 + j));
             if first < rows.end {
@@ -252,7 +238,6 @@ impl Kernel for &Block<'_> {
                     c_row: STRIDE,
                     alpha: x.scale,
                     beta: 0.0,
-                    next: ahead(next, asks, d),
                 });
             }
         }
@@ -282,7 +267,6 @@ impl Kernel for &Block<'_> {
                 c_row: d,
                 alpha: 1.0,
                 beta: if self.j0 == 0 { 0.0 } else { 1.0 },
-                next: Next::NOTHING,
             });
         });
     }

@@ -20,17 +20,6 @@ pub(super) struct Product {
     pub c_row: usize,
     pub alpha: f32,
     pub beta: f32,
-    /// What is read later, and is asked for while this is computed.
-    pub next: Next<f32>,
-}
-
-/// `lines` cache lines from `ptr` on, which may be any address, to be asked for by a product `k` deep.
-#[inline(always)]
-pub(super) fn ahead(ptr: *const f32, lines: usize, k: usize) -> Next<f32> {
-    match Next::<f32>::rows_per_tile(k, 1) {
-        0 => Next::NOTHING,
-        each => Next { ptr, row: LANES, lines: 1, tiles: lines.div_ceil(each) },
-    }
 }
 
 /// Rows up to which tiles go along the rows of C, so that a few calls of the tile do for all panels.
@@ -49,20 +38,16 @@ impl Kernel for &Product {
         let nr = const { panel_width::<f32>(S::ISA) };
         let whole = self.cols / nr;
         let along = self.rows <= FEW && whole > 1;
-        let mut done = 0;
-        for (rows, tiles, height) in runs(0..self.rows, most_rows::<S>(false)) {
-            if along {
-                for t in 0..tiles {
-                    self.tiles(s, rows.start + t * height, height, 0, nr, whole, true, Next::NOTHING);
-                }
+        let runs = runs(0..self.rows, most_rows::<S>(false));
+        for (rows, tiles, height) in runs.clone() {
+            for t in 0..if along { tiles } else { 0 } {
+                self.tiles(s, rows.start + t * height, height, 0, nr, whole, true);
             }
-            for panel in if along { whole } else { 0 }..self.cols.div_ceil(nr) {
-                let cols = nr.min(self.cols - panel * nr);
-                let each = Next::<f32>::rows_per_tile(self.k, 1);
-                let ptr = self.next.ptr.wrapping_add(done * each * LANES);
-                let next = Next { ptr, tiles: self.next.tiles.saturating_sub(done), ..self.next };
-                self.tiles(s, rows.start, height, panel, cols, tiles, false, next);
-                done += tiles;
+        }
+        for panel in if along { whole } else { 0 }..self.cols.div_ceil(nr) {
+            let cols = nr.min(self.cols - panel * nr);
+            for (rows, tiles, height) in runs.clone() {
+                self.tiles(s, rows.start, height, panel, cols, tiles, false);
             }
         }
     }
@@ -72,17 +57,7 @@ impl Product {
     /// `tiles` tiles `height` high from row `row` and panel `panel` on: along the rows of C, or down them.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn tiles<S: Simd>(
-        &self,
-        s: S,
-        row: usize,
-        height: usize,
-        panel: usize,
-        cols: usize,
-        tiles: usize,
-        along: bool,
-        next: Next<f32>,
-    ) {
+    fn tiles<S: Simd>(&self, s: S, row: usize, height: usize, panel: usize, cols: usize, tiles: usize, along: bool) {
         let nr = const { panel_width::<f32>(S::ISA) };
         s.outline(&Tiles {
             tiles,
@@ -101,7 +76,7 @@ impl Product {
             c_col: 1,
             c_step: if along { nr } else { height * self.c_row },
             c_ahead: 0,
-            next,
+            next: Next::NOTHING,
             alpha: self.alpha,
             beta: self.beta,
         });

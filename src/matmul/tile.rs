@@ -52,7 +52,7 @@ impl<T> Next<T> {
 
     /// A tile asks for two lines in each turn of its loop, of two halves of its rows.
     #[inline(always)]
-    pub(crate) fn rows_per_tile(k: usize, lines: usize) -> usize {
+    pub(super) fn rows_per_tile(k: usize, lines: usize) -> usize {
         (k / UNROLL).div_ceil(lines) * 2
     }
 }
