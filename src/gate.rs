@@ -82,7 +82,7 @@ fn pieces<const I: usize, const O: usize>(
     // Vectors of all outputs are aligned where those of the first are, or none streams.
     let phase = |y: &[f32]| y.as_ptr().addr() % (LANES * size_of::<f32>());
     let alike = outputs.iter().all(|y| phase(y) == phase(outputs[0]));
-    let stream = alike && size_of_val(outputs[0]) >= STREAM_BYTES;
+    let stream = alike && size_of_val(&*outputs[0]) >= STREAM_BYTES;
     let step = if stream { STREAM_PIECE } else { PIECE };
     let outputs = outputs.map(Shared::new);
     ctx.for_each(Work::elements(n, ns), n.div_ceil(step), |task| {

@@ -27,6 +27,8 @@ module evenkeel
         logical(c_bool) :: decoupled
         integer(c_int64_t) :: step
         integer(c_int32_t) :: second_moment
+        logical(c_bool) :: stochastic
+        integer(c_int64_t) :: seed
     end type
 
     interface

@@ -16,7 +16,7 @@ koffi.struct('ek_clip_options', {
 });
 koffi.struct('ek_adam_options', {
   struct_size: 'size_t', lr: 'double', beta1: 'double', beta2: 'double', eps: 'double', weight_decay: 'double',
-  decoupled: 'bool', step: 'uint64_t', second_moment: 'int32_t',
+  decoupled: 'bool', step: 'uint64_t', second_moment: 'int32_t', stochastic: 'bool', seed: 'uint64_t',
 });
 const c = {
   lastError: library.func('const char *ek_last_error()'),

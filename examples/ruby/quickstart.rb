@@ -13,7 +13,8 @@ module EK
   ClipOptions = struct ["size_t struct_size", "int mode", "float threshold", "float loss_scale", "int nonfinite",
                         "double known_sum_sq"]
   AdamOptions = struct ["size_t struct_size", "double lr", "double beta1", "double beta2", "double eps",
-                        "double weight_decay", "char decoupled", "unsigned long long step", "int second_moment"]
+                        "double weight_decay", "char decoupled", "unsigned long long step", "int second_moment",
+                        "char stochastic", "unsigned long long seed"]
 
   extern "const char *ek_last_error()"
   extern "const char *ek_version_string()"

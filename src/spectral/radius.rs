@@ -61,8 +61,8 @@ pub fn spectral_radius_f32(ctx: &Context, n: usize, w: &[f32], ldw: usize, max_s
         |members| {
             let m = members.len();
             let (power, square) = (&mut power[..m * m], &mut square[..m * m]);
-            for (to, i) in power.chunks_exact_mut(m).zip(members.iter()) {
-                to.iter_mut().zip(members.iter()).for_each(|(x, j)| *x = row(*i)[*j] as f64);
+            for (to, i) in power.chunks_exact_mut(m).zip(members) {
+                to.iter_mut().zip(members).for_each(|(x, j)| *x = row(*i)[*j] as f64);
             }
             let found = of_component(f, ctx, m, power, square, most)?;
             all.value = all.value.max(found.value);

@@ -105,8 +105,9 @@ fn random_calls_of_every_function() {
     assert!(failed.is_empty(), "{failed:?}");
     if only.is_none() && calls >= 20_000 {
         for ((name, _), counts) in CALLS.iter().zip(&statuses) {
-            assert!(counts[0] > 20, "{name} hardly ever succeeded: {counts:?}");
-            assert!(counts[1..].iter().sum::<u64>() > 20, "{name} hardly ever failed: {counts:?}");
+            let (all, failed) = (counts.iter().sum::<u64>(), counts[1..].iter().sum::<u64>());
+            assert!(all - failed > all / 50, "{name} hardly ever succeeded: {counts:?}");
+            assert!(failed > all / 50, "{name} hardly ever failed: {counts:?}");
         }
         let sum = |status: usize| statuses.iter().map(|counts| counts[status]).sum::<u64>();
         println!("calls by status: {:?}", [0, 1, 2, 3, 4, 5, 6, 7, 8].map(sum));
