@@ -2,7 +2,7 @@
 //! a batch, the cells, and bad arguments.
 
 use crate::common::{
-    Guarded, Rng, assert_same_bits, context, exact_contexts, exact_isas, quick, same_bits, specification,
+    Guarded, Rng, assert_same_bits, context, exact_contexts, exact_isas, isas, quick, same_bits, specification,
 };
 use crate::recurrent_cases::{Case, KINDS, Kind, Results};
 use evenkeel::activation::{activation_backward_f32, activation_derivative_f32, activation_forward_f32};
@@ -283,7 +283,7 @@ fn bits_below_and_above_f32() {
 
 #[test]
 fn a_row_alone_is_the_row_in_a_batch() {
-    for isa in exact_isas().chain([Isa::Portable]) {
+    for isa in isas() {
         for invariant in [false, true] {
             let ctx = Context::builder().isa(isa).num_threads(2).batch_invariant(invariant).build().unwrap();
             for kind in KINDS {
