@@ -2,10 +2,9 @@
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::{Fence, STREAM_BYTES, STREAM_PIECE, put, whole_vectors};
+use crate::elementwise::{Convert, Fence, STREAM_BYTES, STREAM_PIECE};
 use crate::error::{Result, check_len};
 use crate::parallel::{Shared, Work};
-use crate::simd::{Kernel, LANES, Simd};
 use crate::stochastic::{DRAWN, Dice, Draw, Half, NarrowByChance};
 
 /// Elements of a task whose output stays in caches.
@@ -119,35 +118,4 @@ fn by_chance<T: Half>(function: &'static str, ctx: &Context, seed: u64, x: &[f32
         }
     });
     Ok(())
-}
-
-struct Convert<'a, A, B> {
-    x: &'a [A],
-    y: &'a mut [B],
-    stream: bool,
-}
-
-impl<A: Storage, B: Storage> Kernel for Convert<'_, A, B> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let n = self.y.len();
-        assert_eq!(self.x.len(), n);
-        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let (head, end) = whole_vectors(y, n, self.stream);
-        // SAFETY: loads and stores end at n, the length of both (asserted); streamed ones are aligned (whole_vectors).
-        unsafe {
-            if head > 0 {
-                B::store_first(s, y, A::load_first(s, x, head), head);
-            }
-            let mut i = head;
-            while i < end {
-                put(s, y.add(i), A::load(s, x.add(i)), self.stream);
-                i += LANES;
-            }
-            if i < n {
-                B::store_first(s, y.add(i), A::load_first(s, x.add(i), n - i), n - i);
-            }
-        }
-    }
 }

@@ -131,15 +131,15 @@ fn through_blocks<T: Storage>(
     for y in y.chunks_mut(BLOCK) {
         let n = y.len();
         let (wide, second) = (&mut a_block[..n], &mut b_block[..n]);
-        ctx.dispatch(Widen { x: a.map_or(&*y, |a| &a[start..start + n]), y: wide });
+        ctx.dispatch(Convert { x: a.map_or(&*y, |a| &a[start..start + n]), y: wide, stream: false });
         match b {
             Input::Absent => {}
-            Input::Old => ctx.dispatch(Widen { x: y, y: second }),
-            Input::Given(b) => ctx.dispatch(Widen { x: &b[start..start + n], y: second }),
+            Input::Old => ctx.dispatch(Convert { x: y, y: second, stream: false }),
+            Input::Given(b) => ctx.dispatch(Convert { x: &b[start..start + n], y: second, stream: false }),
         }
         let second = if matches!(b, Input::Absent) { None } else { Some(&*second) };
         piece(None, second, wide, false);
-        ctx.dispatch(Narrow { x: wide, y, stream });
+        ctx.dispatch(Convert { x: &*wide, y, stream });
         start += n;
     }
 }
@@ -155,53 +155,33 @@ impl Kernel for Fence {
     }
 }
 
-/// y = x, from storage to f32.
-pub(crate) struct Widen<'a, T> {
-    pub(crate) x: &'a [T],
-    pub(crate) y: &'a mut [f32],
-}
-
-impl<T: Storage> Kernel for Widen<'_, T> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let n = self.x.len().min(self.y.len());
-        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let mut i = 0;
-        while i < n {
-            // SAFETY: loads and stores end at n, which neither slice is shorter than.
-            unsafe { s.store_up_to(y.add(i), T::load_up_to(s, x.add(i), n - i), n - i) };
-            i += LANES;
-        }
-    }
-}
-
-/// y = x, from f32 to storage, rounded; past the caches if `stream`.
-pub(crate) struct Narrow<'a, T> {
-    pub(crate) x: &'a [f32],
-    pub(crate) y: &'a mut [T],
+/// y = x, from one storage to another, rounded if it is the narrower; past the caches if `stream`.
+pub(crate) struct Convert<'a, A, B> {
+    pub(crate) x: &'a [A],
+    pub(crate) y: &'a mut [B],
     pub(crate) stream: bool,
 }
 
-impl<T: Storage> Kernel for Narrow<'_, T> {
+impl<A: Storage, B: Storage> Kernel for Convert<'_, A, B> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let n = self.x.len().min(self.y.len());
+        let n = self.y.len();
+        assert_eq!(self.x.len(), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
         let (head, end) = whole_vectors(y, n, self.stream);
-        // SAFETY: loads and stores end at n, which neither slice is shorter than; streamed ones are aligned.
+        // SAFETY: loads and stores end at n, the length of both (asserted); streamed ones are aligned (whole_vectors).
         unsafe {
             if head > 0 {
-                T::store_first(s, y, s.load_first(x, head), head);
+                B::store_first(s, y, A::load_first(s, x, head), head);
             }
             let mut i = head;
             while i < end {
-                put(s, y.add(i), s.load(x.add(i)), self.stream);
+                put(s, y.add(i), A::load(s, x.add(i)), self.stream);
                 i += LANES;
             }
             if i < n {
-                T::store_first(s, y.add(i), s.load_first(x.add(i), n - i), n - i);
+                B::store_first(s, y.add(i), A::load_first(s, x.add(i), n - i), n - i);
             }
         }
     }

@@ -11,7 +11,7 @@ use super::plan::Piece;
 use super::tensors::{Copies, Grads, Tensors};
 use crate::context::Context;
 use crate::element::Storage;
-use crate::elementwise::Narrow;
+use crate::elementwise::Convert;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::stochastic::{DRAWN, Draw, Half, NarrowByChance};
 use std::ops::Range;
@@ -179,7 +179,7 @@ impl Blocks {
         let y = unsafe { to.piece(tensor, range) };
         let Some(dice) = pass.tensors.dice else {
             // Not past the caches: a block's ends share their lines with the blocks beside it.
-            return pass.ctx.dispatch(Narrow { x: w, y, stream: false });
+            return pass.ctx.dispatch(Convert { x: w, y, stream: false });
         };
         let first = place % DRAWN;
         let position = place - first;

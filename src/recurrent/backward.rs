@@ -6,18 +6,18 @@
 
 use super::carry::{Largest, Shift, Squares, Total, joined_norm, next_exponent, powers, scaled};
 use super::gates::{GruBackward, LstmBackward};
-use super::shape::{Cut, Kind, Piece, Shape};
+use super::shape::{Cut, Kind, Piece, Shape, check_option};
 use super::together::together;
 use super::weights::{Gradients, Products};
 use crate::activation::backward_piece;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Result, check_len};
 use crate::matmul::{Multiply, Panels};
 use crate::parallel::Shared;
 use crate::scratch::Scratch;
 use std::ops::Range;
 
-/// Checked arguments.
+/// The arguments.
 pub(super) struct Backward<'a> {
     pub function: &'static str,
     pub shape: Shape,
@@ -43,9 +43,32 @@ pub(super) struct Backward<'a> {
 }
 
 impl Backward<'_> {
+    /// Checks the arguments, by the names that each recurrence has for them.
+    fn check(&self) -> Result {
+        let (f, x) = (self.function, &self.shape);
+        let (gru, lstm) = (x.kind == Kind::Gru, x.kind == Kind::Lstm);
+        x.check(f)?;
+        let (states, all) = (x.states(), x.seq * x.states());
+        x.check_inputs(f, self.x, self.lengths, self.w_ih, self.w_hh)?;
+        check_option(f, "h0", self.h0, states)?;
+        check_option(f, "c0", self.c0, states)?;
+        check_len(f, "h", self.h, all)?;
+        check_len(f, "c", self.c, if lstm { all } else { 0 })?;
+        check_len(f, if gru { "zx" } else { "z" }, self.z, x.seq * x.step())?;
+        check_len(f, "zh", self.zh, if gru { x.seq * x.step() } else { 0 })?;
+        check_option(f, "dh", self.dh, all)?;
+        check_option(f, "dh_last", self.dh_last, states)?;
+        check_option(f, "dc_last", self.dc_last, states)?;
+        self.gradients.check(f, x)?;
+        check_option(f, "dh0", self.dh0.as_deref(), states)?;
+        check_option(f, "dc0", self.dc0.as_deref(), states)?;
+        check_option(f, "step_norms", self.step_norms.as_deref(), x.seq)
+    }
+
     /// # Errors
-    /// `OutOfMemory`, before anything is written.
+    /// As the functions say, before anything is written.
     pub(super) fn run(self, ctx: &Context) -> Result {
+        self.check()?;
         let x = self.shape;
         let (hidden, gru, lstm) = (x.hidden, x.kind == Kind::Gru, x.kind == Kind::Lstm);
         let cut = Cut::new(ctx, &x);

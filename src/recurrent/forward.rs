@@ -1,11 +1,11 @@
 //! Forward through time.
 
 use super::gates::{GruForward, LstmForward};
-use super::shape::{Cut, Kind, Piece, Shape};
+use super::shape::{Cut, Kind, Piece, Shape, check_option};
 use super::together::together;
 use crate::activation::forward_piece;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Result, check_len};
 use crate::matmul::{Args, Multiply, Panels, Plain, Transpose, multiply_ascending};
 use crate::parallel::Shared;
 use crate::scratch::Scratch;
@@ -33,9 +33,26 @@ pub(super) struct Forward<'a> {
 }
 
 impl Forward<'_> {
+    /// Checks the arguments, by the names that each recurrence has for them.
+    fn check(&self) -> Result {
+        let (f, x) = (self.function, &self.shape);
+        let (gru, lstm) = (x.kind == Kind::Gru, x.kind == Kind::Lstm);
+        x.check(f)?;
+        x.check_inputs(f, self.x, self.lengths, self.w_ih, self.w_hh)?;
+        check_option(f, if gru { "bias_ih" } else { "bias" }, self.bias, x.wide())?;
+        check_option(f, "bias_hh", self.bias_h, x.wide())?;
+        check_option(f, "h0", self.h0, x.states())?;
+        check_option(f, "c0", self.c0, x.states())?;
+        check_len(f, "h", self.h, x.seq * x.states())?;
+        check_len(f, "c", self.c, if lstm { x.seq * x.states() } else { 0 })?;
+        check_len(f, if gru { "zx" } else { "z" }, self.z, x.seq * x.step())?;
+        check_len(f, "zh", self.zh, if gru { x.seq * x.step() } else { 0 })
+    }
+
     /// # Errors
-    /// `OutOfMemory`, before anything is written.
+    /// As the functions say, before anything is written.
     pub(super) fn run(self, ctx: &Context) -> Result {
+        self.check()?;
         let x = self.shape;
         if x.rows() == 0 || x.hidden == 0 {
             return Ok(());

@@ -4,7 +4,7 @@ use super::backward::Backward;
 use super::each_piece;
 use super::forward::Forward;
 use super::gates::{GruBackward, GruForward};
-use super::shape::{Kind, Shape, check_option};
+use super::shape::{Kind, Shape};
 use super::weights::Gradients;
 use crate::context::Context;
 use crate::error::{Result, check_len, product};
@@ -129,17 +129,6 @@ pub fn gru_forward_f32(
 ) -> Result {
     let f = "gru_forward_f32";
     let shape = Shape { kind: Kind::Gru, seq, batch, input, hidden };
-    shape.check(f)?;
-    check_len(f, "x", x, shape.rows() * input)?;
-    shape.check_lengths(f, lengths)?;
-    check_len(f, "w_ih", w_ih, shape.wide() * input)?;
-    check_len(f, "w_hh", w_hh, shape.wide() * hidden)?;
-    check_option(f, "bias_ih", bias_ih, shape.wide())?;
-    check_option(f, "bias_hh", bias_hh, shape.wide())?;
-    check_option(f, "h0", h0, shape.states())?;
-    check_len(f, "h", h, seq * shape.states())?;
-    check_len(f, "zx", zx, seq * shape.step())?;
-    check_len(f, "zh", zh, seq * shape.step())?;
     let (bias, bias_h, c) = (bias_ih, bias_hh, &mut [][..]);
     Forward { function: f, shape, x, lengths, w_ih, w_hh, bias, bias_h, h0, c0: None, h, c, z: zx, zh }.run(ctx)
 }
@@ -179,20 +168,7 @@ pub fn gru_backward_f32(
 ) -> Result {
     let f = "gru_backward_f32";
     let shape = Shape { kind: Kind::Gru, seq, batch, input, hidden };
-    shape.check(f)?;
-    let states = shape.states();
-    check_len(f, "x", x, shape.rows() * input)?;
-    shape.check_lengths(f, lengths)?;
-    check_len(f, "w_ih", w_ih, shape.wide() * input)?;
-    check_len(f, "w_hh", w_hh, shape.wide() * hidden)?;
-    check_option(f, "h0", h0, states)?;
-    check_len(f, "h", h, seq * states)?;
-    check_len(f, "zx", zx, seq * shape.step())?;
-    check_len(f, "zh", zh, seq * shape.step())?;
-    check_option(f, "dh", dh, seq * states)?;
-    check_option(f, "dh_last", dh_last, states)?;
     let gradients = Gradients { accumulate, dx, dw_ih, dw_hh, dbias: dbias_ih, dbias_h: dbias_hh };
-    gradients.check(f, &shape, dh0.as_deref(), step_norms.as_deref())?;
     Backward {
         function: f,
         shape,

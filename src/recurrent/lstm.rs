@@ -129,17 +129,6 @@ pub fn lstm_forward_f32(
 ) -> Result {
     let f = "lstm_forward_f32";
     let shape = Shape { kind: Kind::Lstm, seq, batch, input, hidden };
-    shape.check(f)?;
-    check_len(f, "x", x, shape.rows() * input)?;
-    shape.check_lengths(f, lengths)?;
-    check_len(f, "w_ih", w_ih, shape.wide() * input)?;
-    check_len(f, "w_hh", w_hh, shape.wide() * hidden)?;
-    check_option(f, "bias", bias, shape.wide())?;
-    check_option(f, "h0", h0, shape.states())?;
-    check_option(f, "c0", c0, shape.states())?;
-    check_len(f, "h", h, seq * shape.states())?;
-    check_len(f, "c", c, seq * shape.states())?;
-    check_len(f, "z", z, seq * shape.step())?;
     Forward { function: f, shape, x, lengths, w_ih, w_hh, bias, bias_h: None, h0, c0, h, c, z, zh: &mut [] }.run(ctx)
 }
 
@@ -154,8 +143,8 @@ pub fn lstm_forward_f32(
 /// Orders, lengths, and what f32 does not hold: the [module](super). Threads: the same bits for any number.
 ///
 /// Workspace, in floats: seq·batch·4·hidden, 4·hidden·(hidden rounded up to a multiple of 32), 4·batch·hidden,
-/// for each thread what forward takes and hidden, 3·batch for each thread; for biases 4·hidden for every 256 rows; where some length is below `seq`,
-/// seq·batch·(input + hidden); doubles for the norms, seq·batch; and what the largest of the products takes.
+/// for each thread what forward takes, hidden and 3·batch; for biases 4·hidden for every 256 rows; where some length is below
+/// `seq`, seq·batch·(input + hidden); doubles for the norms, seq·batch; and what the largest of the products takes.
 ///
 /// # Errors
 /// As [`lstm_forward_f32`].
@@ -189,23 +178,7 @@ pub fn lstm_backward_f32(
 ) -> Result {
     let f = "lstm_backward_f32";
     let shape = Shape { kind: Kind::Lstm, seq, batch, input, hidden };
-    shape.check(f)?;
-    let states = shape.states();
-    check_len(f, "x", x, shape.rows() * input)?;
-    shape.check_lengths(f, lengths)?;
-    check_len(f, "w_ih", w_ih, shape.wide() * input)?;
-    check_len(f, "w_hh", w_hh, shape.wide() * hidden)?;
-    check_option(f, "h0", h0, states)?;
-    check_option(f, "c0", c0, states)?;
-    check_len(f, "h", h, seq * states)?;
-    check_len(f, "c", c, seq * states)?;
-    check_len(f, "z", z, seq * shape.step())?;
-    check_option(f, "dh", dh, seq * states)?;
-    check_option(f, "dh_last", dh_last, states)?;
-    check_option(f, "dc_last", dc_last, states)?;
-    check_option(f, "dc0", dc0.as_deref(), states)?;
     let gradients = Gradients { accumulate, dx, dw_ih, dw_hh, dbias, dbias_h: None };
-    gradients.check(f, &shape, dh0.as_deref(), step_norms.as_deref())?;
     Backward {
         function: f,
         shape,

@@ -2,11 +2,11 @@
 
 use super::backward::Backward;
 use super::forward::Forward;
-use super::shape::{Kind, Shape, check_option};
+use super::shape::{Kind, Shape};
 use super::weights::Gradients;
 use crate::activation::Activation;
 use crate::context::Context;
-use crate::error::{Result, check_len};
+use crate::error::Result;
 
 /// A recurrent network over whole sequences: h_t = φ(W_ih·x_t + W_hh·h_{t−1} + b) (whitepaper §7).
 ///
@@ -39,15 +39,6 @@ pub fn rnn_forward_f32(
 ) -> Result {
     let f = "rnn_forward_f32";
     let shape = Shape { kind: Kind::Rnn { act, act_param }, seq, batch, input, hidden };
-    shape.check(f)?;
-    check_len(f, "x", x, shape.rows() * input)?;
-    shape.check_lengths(f, lengths)?;
-    check_len(f, "w_ih", w_ih, shape.wide() * input)?;
-    check_len(f, "w_hh", w_hh, shape.wide() * hidden)?;
-    check_option(f, "bias", bias, shape.wide())?;
-    check_option(f, "h0", h0, shape.states())?;
-    check_len(f, "h", h, seq * shape.states())?;
-    check_len(f, "z", z, seq * shape.step())?;
     let (c0, bias_h, c, zh) = (None, None, &mut [][..], &mut [][..]);
     Forward { function: f, shape, x, lengths, w_ih, w_hh, bias, bias_h, h0, c0, h, c, z, zh }.run(ctx)
 }
@@ -87,19 +78,7 @@ pub fn rnn_backward_f32(
 ) -> Result {
     let f = "rnn_backward_f32";
     let shape = Shape { kind: Kind::Rnn { act, act_param }, seq, batch, input, hidden };
-    shape.check(f)?;
-    let states = shape.states();
-    check_len(f, "x", x, shape.rows() * input)?;
-    shape.check_lengths(f, lengths)?;
-    check_len(f, "w_ih", w_ih, shape.wide() * input)?;
-    check_len(f, "w_hh", w_hh, shape.wide() * hidden)?;
-    check_option(f, "h0", h0, states)?;
-    check_len(f, "h", h, seq * states)?;
-    check_len(f, "z", z, seq * shape.step())?;
-    check_option(f, "dh", dh, seq * states)?;
-    check_option(f, "dh_last", dh_last, states)?;
     let gradients = Gradients { accumulate, dx, dw_ih, dw_hh, dbias, dbias_h: None };
-    gradients.check(f, &shape, dh0.as_deref(), step_norms.as_deref())?;
     Backward {
         function: f,
         shape,

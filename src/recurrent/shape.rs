@@ -81,7 +81,22 @@ impl Shape {
         Ok(())
     }
 
-    pub(super) fn check_lengths(&self, f: &'static str, lengths: Option<&[usize]>) -> Result {
+    /// Checks what forward and backward passes read alike.
+    pub(super) fn check_inputs(
+        &self,
+        f: &'static str,
+        x: &[f32],
+        lengths: Option<&[usize]>,
+        w_ih: &[f32],
+        w_hh: &[f32],
+    ) -> Result {
+        check_len(f, "x", x, self.rows() * self.input)?;
+        self.check_lengths(f, lengths)?;
+        check_len(f, "w_ih", w_ih, self.wide() * self.input)?;
+        check_len(f, "w_hh", w_hh, self.wide() * self.hidden)
+    }
+
+    fn check_lengths(&self, f: &'static str, lengths: Option<&[usize]>) -> Result {
         let Some(lengths) = lengths else { return Ok(()) };
         check_len(f, "lengths", lengths, self.batch)?;
         match lengths.iter().position(|&n| n > self.seq) {
