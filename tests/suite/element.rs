@@ -166,7 +166,7 @@ fn floats_narrow_to_nearest_even() {
 }
 
 #[test]
-#[ignore = "all 2³² floats on the fastest instruction set: about a minute"]
+#[ignore = "all 2³² floats on the fastest instruction set: two minutes"]
 fn every_float_narrows_to_nearest_even() {
     let isa = isas().next().expect("at least the specification");
     for top in 0..=255u32 {

@@ -222,10 +222,18 @@ fn tolerance(case: &Case) -> f64 {
 fn gradients_are_true() {
     for ctx in isas().map(|isa| context(isa, 2)) {
         for kind in KINDS {
-            for (i, dims) in
-                [[1, 1, 1, 1], [2, 3, 1, 2], [7, 2, 5, 3], [20, 5, 3, 17], [50, 9, 16, 33], [3, 64, 20, 40]]
-                    .into_iter()
-                    .enumerate()
+            for (i, dims) in [
+                [1, 1, 1, 1],
+                [2, 3, 1, 2],
+                [7, 2, 5, 3],
+                [20, 5, 3, 17],
+                [50, 9, 16, 33],
+                [3, 64, 20, 40],
+                [5, 2, 9, 257],
+                [3, 5, 64, 512],
+            ]
+            .into_iter()
+            .enumerate()
             {
                 if quick() && dims[0] * dims[3] > 700 {
                     continue;
