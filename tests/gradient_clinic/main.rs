@@ -30,40 +30,22 @@ mod stack;
 #[path = "../../examples/rust/gradient_clinic/transformer.rs"]
 mod transformer;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use built::Example;
 
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| built::example("gradient_clinic"))
-}
-
-fn run(args: &[&str]) -> Output {
-    Command::new(example()).args(args).output().unwrap()
-}
-
-/// Exit code 2, nothing on standard output, and `expected` in the message.
-fn refuses(args: &[&str], expected: &str) {
-    let output = run(args);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
-    assert!(output.stdout.is_empty());
-    assert!(stderr.starts_with("gradient_clinic: ") && stderr.contains(expected), "{args:?}: {stderr}");
-}
+static EXAMPLE: Example = Example::new("gradient_clinic");
 
 #[test]
 fn bad_arguments_are_refused() {
-    refuses(&["--frobnicate"], "unknown argument \"--frobnicate\"");
-    refuses(&["--out"], "--out needs a value");
-    refuses(&["--seed", "many"], "--seed is \"many\", expected a whole number");
-    refuses(&["--threads", "5000"], "num_threads is 5000");
-    refuses(&["--data", "no/such/file.csv"], "no/such/file.csv: cannot be read");
+    EXAMPLE.refuses(&["--frobnicate"], "unknown argument \"--frobnicate\"");
+    EXAMPLE.refuses(&["--out"], "--out needs a value");
+    EXAMPLE.refuses(&["--seed", "many"], "--seed is \"many\", expected a whole number");
+    EXAMPLE.refuses(&["--threads", "5000"], "num_threads is 5000");
+    EXAMPLE.refuses(&["--data", "no/such/file.csv"], "no/such/file.csv: cannot be read");
 }
 
 #[test]
 fn help_names_every_option() {
-    let output = run(&["--help"]);
+    let output = EXAMPLE.run(&["--help"]);
     assert!(output.status.success() && output.stderr.is_empty());
     let text = String::from_utf8(output.stdout).unwrap();
     for option in ["--quick", "--data", "--out", "--table", "--pictures", "--threads", "--seed", "--help"] {

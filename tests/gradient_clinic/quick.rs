@@ -1,6 +1,6 @@
 //! The quick run: what the whitepaper says is what it measures, in every run and for any number of threads.
 
-use crate::{page, run};
+use crate::{EXAMPLE, page};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -15,7 +15,7 @@ fn quick(threads: &str) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     let (out, pictures) = (at("new/report.html"), at("pictures"));
-    let output = run(&["--quick", "--threads", threads, "--out", &out, "--pictures", &pictures]);
+    let output = EXAMPLE.run(&["--quick", "--threads", threads, "--out", &out, "--pictures", &pictures]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let files = std::fs::read_dir(&pictures).unwrap().map(|f| f.unwrap().path());
     let mut pictures: Vec<(String, String)> =

@@ -4,42 +4,23 @@ mod built;
 #[path = "../../examples/rust/common/digits.rs"]
 mod digits;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use built::Example;
 
-/// The example.
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| built::example("quickstart"))
-}
-
-fn run(args: &[&str]) -> Output {
-    Command::new(example()).args(args).output().unwrap()
-}
-
-/// Exit code 2, nothing on standard output, and `expected` in the message.
-fn refuses(args: &[&str], expected: &str) {
-    let output = run(args);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
-    assert!(output.stdout.is_empty());
-    assert!(stderr.starts_with("quickstart: ") && stderr.contains(expected), "{args:?}: {stderr}");
-}
+static EXAMPLE: Example = Example::new("quickstart");
 
 #[test]
 fn bad_arguments_are_refused() {
-    refuses(&["--frobnicate"], "unknown argument \"--frobnicate\"");
-    refuses(&["--seed"], "--seed needs a value");
-    refuses(&["--seed", "many"], "--seed is \"many\", expected a whole number");
-    refuses(&["--threads", "-1"], "--threads is \"-1\"");
-    refuses(&["--threads", "5000"], "num_threads is 5000");
-    refuses(&["--epochs", "0"], "--epochs is 0");
+    EXAMPLE.refuses(&["--frobnicate"], "unknown argument \"--frobnicate\"");
+    EXAMPLE.refuses(&["--seed"], "--seed needs a value");
+    EXAMPLE.refuses(&["--seed", "many"], "--seed is \"many\", expected a whole number");
+    EXAMPLE.refuses(&["--threads", "-1"], "--threads is \"-1\"");
+    EXAMPLE.refuses(&["--threads", "5000"], "num_threads is 5000");
+    EXAMPLE.refuses(&["--epochs", "0"], "--epochs is 0");
 }
 
 #[test]
 fn bad_data_is_refused_with_its_path_and_line() {
-    refuses(&["--data", "no/such/file.csv"], "no/such/file.csv: cannot be read");
+    EXAMPLE.refuses(&["--data", "no/such/file.csv"], "no/such/file.csv: cannot be read");
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits.csv")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("digits.csv");
@@ -48,13 +29,13 @@ fn bad_data_is_refused_with_its_path_and_line() {
     let letter = text.replacen("\n0,0,0,4", "\n0,0,zero,4", 1);
     for (line, bad) in [(cut.lines().count(), cut), (3, &letter), (1, "")] {
         std::fs::write(&path, bad).unwrap();
-        refuses(&["--data", name], &format!("{name}:{line}: "));
+        EXAMPLE.refuses(&["--data", name], &format!("{name}:{line}: "));
     }
 }
 
 #[test]
 fn help_names_every_option() {
-    let output = run(&["--help"]);
+    let output = EXAMPLE.run(&["--help"]);
     assert!(output.status.success() && output.stderr.is_empty());
     let text = String::from_utf8(output.stdout).unwrap();
     for option in ["--data", "--out", "--threads", "--seed", "--epochs", "--help"] {
@@ -68,7 +49,7 @@ fn threads_do_not_change_a_digit_of_report_or_plot() {
     let folder = tempfile::tempdir().unwrap();
     let [one, again, three] = [("1", "a.svg"), ("1", "b.svg"), ("3", "new/c.svg")].map(|(threads, file)| {
         let svg = folder.path().join(file);
-        let output = run(&["--epochs", "1", "--threads", threads, "--out", svg.to_str().unwrap()]);
+        let output = EXAMPLE.run(&["--epochs", "1", "--threads", threads, "--out", svg.to_str().unwrap()]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         (String::from_utf8(output.stdout).unwrap(), std::fs::read_to_string(svg).unwrap())
     });
@@ -90,7 +71,7 @@ fn threads_do_not_change_a_digit_of_report_or_plot() {
 fn the_steady_network_learns_and_the_others_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let svg = folder.path().join("plot.svg");
-    let output = run(&["--out", svg.to_str().unwrap()]);
+    let output = EXAMPLE.run(&["--out", svg.to_str().unwrap()]);
     let report = String::from_utf8(output.stdout).unwrap();
     let accuracy = |name: &str| {
         let line = report.lines().rfind(|l| l.starts_with(name)).unwrap();
