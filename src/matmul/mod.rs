@@ -343,7 +343,7 @@ enum Path<'a, O: Operand, E> {
     /// The dealt order; elements of workspace for a copy of the few rows or columns.
     Dealt(usize),
     Small(Product<'a, O, E>, Plan),
-    Swept(Product<'a, O, E>),
+    Swept(Product<'a, O, E>, sweep::Cut),
     Ranked(Product<'a, O, E>),
     Blocks(Product<'a, O, E>, Layout),
 }
@@ -352,6 +352,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Path<'_, O, E> {
     fn scratch_len(&self) -> usize {
         match self {
             Path::Dealt(len) => *len,
+            Path::Swept(_, cut) => cut.len(),
             Path::Blocks(_, layout) => layout.len(),
             _ => 0,
         }
@@ -398,7 +399,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
             return Path::Ranked(product);
         }
         if sweep::is_swept(&product) {
-            return Path::Swept(product);
+            let cut = sweep::Cut::new(&product, ctx, threads);
+            return Path::Swept(product, cut);
         }
         match product.small(ctx, threads) {
             Some(plan) => Path::Small(product, plan),
@@ -432,7 +434,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
                 ctx.dispatch(Small { product, plan: *plan, c });
             }
             // SAFETY: the contract.
-            Path::Swept(product) => unsafe { sweep::run(product, ctx, threads, c) },
+            Path::Swept(product, cut) => unsafe { sweep::run(product, cut, ctx, c, scratch) },
             // SAFETY: the contract.
             Path::Ranked(product) => unsafe { rank::run(product, ctx, threads, c) },
             // SAFETY: the contract.

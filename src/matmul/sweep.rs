@@ -1,45 +1,88 @@
-//! The ascending order for few rows of A and a B whose rows are contiguous: B is read once, as it lies, and the sums of a
-//! block of k wait in the first-level cache.
+//! The ascending order for few rows of A and a B whose rows are contiguous: B is read once, as it lies, some of its rows at
+//! a time, and the sums of a block of k wait in cache meanwhile.
 
-use super::blocking::K_BLOCK;
+use super::block::runs;
+use super::blocking::{K_BLOCK, tile_vectors};
 use super::driver::{Pointer, Product};
 use super::epilogue::Epilogue;
 use super::pack::Operand;
 use super::real::{Real, Vector};
 use crate::context::Context;
-use crate::parallel::Work;
+use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Rows of A at most: with more, the sums' way to the cache and back costs more than packing B.
+/// Rows of A at most, by how the rows of B lie: with more, a panel in place or packed is faster than the sums' way to the
+/// cache and back. Rows at multiples of 4 KiB compete for the same lines of a cache, and are hard to read otherwise.
 const ROWS: usize = 4;
+const ROWS_CROWDED: usize = 8;
 
-/// Sums that wait at a time: 8 KiB in f32.
-const SUMS: usize = 2048;
+/// Rows of A that meet a vector of B at once.
+const HEIGHT: usize = 6;
+
+/// Rows of B at a time. A cache has eight lines for rows that compete.
+const STEPS: usize = 32;
+const STEPS_CROWDED: usize = 8;
+
+/// Columns that all rows of A pass over before the next ones, where they are too many to go at once: what they read of B
+/// stays in the first-level cache.
+const CHUNK: usize = 192;
+
+/// Sums that wait at a time: 64 KiB in f32 stay in a second-level cache.
+const SUMS: usize = 16 * 1024;
 
 /// Whether a product goes this way.
 pub(super) fn is_swept<O: Operand, E>(x: &Product<'_, O, E>) -> bool {
-    O::direct(x.b.ptr).is_some() && x.m <= ROWS && x.b.col == 1 && x.n >= LANES
+    let most = if (x.b.row * size_of::<O>()).is_multiple_of(4096) { ROWS_CROWDED } else { ROWS };
+    O::direct(x.b.ptr).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES
+}
+
+/// How a product is cut.
+pub(super) struct Cut {
+    workers: usize,
+    /// Columns of a task.
+    width: usize,
+    /// Elements of its sums.
+    sums: usize,
+}
+
+impl Cut {
+    pub(super) fn new<O: Operand, E>(x: &Product<'_, O, E>, ctx: &Context, threads: usize) -> Cut {
+        let work = Work::flops(2.0 * x.m as f64 * x.n as f64 * x.k as f64 * 2.0);
+        let workers = ctx.workers(work, threads);
+        // Long runs of each row for one thread; two pieces a worker for more.
+        let pieces = if workers == 1 { 1 } else { 2 * workers };
+        let width = x.n.div_ceil(pieces).next_multiple_of(LANES).min(SUMS / x.m / LANES * LANES);
+        Cut { workers, width, sums: x.m * stride(width) }
+    }
+
+    /// Elements of workspace.
+    pub(super) fn len(&self) -> usize {
+        self.workers * self.sums
+    }
+}
+
+/// Elements from one row of sums to the next: whole vectors, and at no distance that competes for lines of a cache.
+fn stride(cols: usize) -> usize {
+    cols.next_multiple_of(LANES) + LANES
 }
 
 /// # Safety
-/// As [`Product::run`]; the product [`is_swept`].
+/// As [`Product::run`]; the product [`is_swept`], cut so, and `scratch` is as long as that says.
 pub(super) unsafe fn run<O: Operand, E: Epilogue<O::Real>>(
     x: &Product<'_, O, E>,
+    cut: &Cut,
     ctx: &Context,
-    threads: usize,
     c: *mut O::Real,
+    scratch: &mut [O::Real],
 ) {
-    let work = Work::flops(2.0 * x.m as f64 * x.n as f64 * x.k as f64 * 3.0);
-    let workers = ctx.workers(work, threads);
-    // Long runs of each row for one thread; two pieces a worker for more.
-    let pieces = if workers == 1 { 1 } else { 2 * workers };
-    let width = x.n.div_ceil(pieces).next_multiple_of(LANES).min(SUMS / x.m / LANES * LANES);
     let c = Pointer(c);
-    ctx.for_each_worker(workers, x.n.div_ceil(width), |_, task| {
-        let cols = task * width..x.n.min((task + 1) * width);
-        ctx.dispatch(Piece { product: x, cols, c: c.get() });
+    let scratch = Shared::new(scratch);
+    ctx.for_each_worker(cut.workers, x.n.div_ceil(cut.width), |worker, task| {
+        let cols = task * cut.width..x.n.min((task + 1) * cut.width);
+        // SAFETY: a worker's number is its own.
+        let sums = unsafe { scratch.piece(worker * cut.sums..(worker + 1) * cut.sums) };
+        ctx.dispatch(Piece { product: x, cols, c: c.get(), sums });
     });
 }
 
@@ -47,6 +90,7 @@ struct Piece<'a, 'b, O: Operand, E> {
     product: &'a Product<'b, O, E>,
     cols: Range<usize>,
     c: *mut O::Real,
+    sums: &'a mut [O::Real],
 }
 
 impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
@@ -71,6 +115,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
             c_col: x.c_col,
             alpha: x.alpha,
             beta: x.beta,
+            sums: self.sums.as_mut_ptr(),
+            stride: stride(self.cols.len()),
         };
         s.outline(&sweep);
         // SAFETY: the columns are this task's alone.
@@ -78,7 +124,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
     }
 }
 
-/// `rows` × `cols` of C over all of k. Fields as those of `Tiles`.
+/// `rows` × `cols` of C over all of k. Fields as those of `Tiles`; `sums` holds rows of `stride` elements.
 struct Sweep<T> {
     rows: usize,
     cols: usize,
@@ -93,6 +139,8 @@ struct Sweep<T> {
     c_col: usize,
     alpha: T,
     beta: T,
+    sums: *mut T,
+    stride: usize,
 }
 
 impl<T: Real> Kernel for &Sweep<T> {
@@ -100,33 +148,24 @@ impl<T: Real> Kernel for &Sweep<T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut sums = [const { MaybeUninit::<T>::uninit() }; SUMS];
-        let sums = sums.as_mut_ptr().cast::<T>();
+        let crowded = (self.b_row * size_of::<T>()).is_multiple_of(1024);
+        let most = if crowded { STEPS_CROWDED } else { STEPS };
+        let chunk = if self.rows <= HEIGHT { self.cols } else { CHUNK };
         for p0 in (0..self.k).step_by(K_BLOCK) {
-            let depth = K_BLOCK.min(self.k - p0);
-            // As many rows of B at a time as leave registers for the numbers of A that meet them; more than four of one
-            // distance would compete for the same lines of a cache.
-            let mut p = 0;
-            while p < depth {
-                macro_rules! step {
-                    ($rows:literal $group:literal) => {
-                        if depth - p >= $group {
-                            s.outline(&Group::<T, $rows, $group> { sweep: self, p: p0 + p, first: p == 0, sums });
-                            p += $group;
-                        } else {
-                            s.outline(&Group::<T, $rows, 1> { sweep: self, p: p0 + p, first: p == 0, sums });
-                            p += 1;
+            let end = self.k.min(p0 + K_BLOCK);
+            for p in (p0..end).step_by(most) {
+                let steps = p..end.min(p + most);
+                for j in (0..self.cols).step_by(chunk) {
+                    let cols = j..self.cols.min(j + chunk);
+                    for (rows, groups, height) in runs(0..self.rows, if S::COMPACT { 1 } else { HEIGHT }) {
+                        for g in 0..groups {
+                            let (row, cols, steps) = (rows.start + g * height, cols.clone(), steps.clone());
+                            Group { sweep: self, row, cols, steps, first: p == p0 }.run(s, height);
                         }
-                    };
-                }
-                match self.rows {
-                    1 => step!(1 2),
-                    2 => step!(2 2),
-                    3 => step!(3 2),
-                    _ => step!(4 2),
+                    }
                 }
             }
-            self.join(s, sums, if p0 == 0 { self.beta } else { T::ONE });
+            self.join(s, if p0 == 0 { self.beta } else { T::ONE });
         }
     }
 }
@@ -134,12 +173,12 @@ impl<T: Real> Kernel for &Sweep<T> {
 impl<T: Real> Sweep<T> {
     /// The sums of a block of k join C.
     #[inline(always)]
-    fn join<S: Simd>(&self, s: S, sums: *const T, beta: T) {
+    fn join<S: Simd>(&self, s: S, beta: T) {
         let zero = T::default();
         for i in 0..self.rows {
-            // SAFETY: sums holds rows of `stride` each (Group); the elements of C are this task's.
+            // SAFETY: sums holds rows of `stride` each; the elements of C are this task's.
             unsafe {
-                let (sums, c) = (sums.add(i * self.stride()), self.c.add(i * self.c_row));
+                let (sums, c) = (self.sums.add(i * self.stride), self.c.add(i * self.c_row));
                 if self.c_col == 1 {
                     let (alpha, beta_v) = (T::Wide::<S>::splat(s, self.alpha), T::Wide::<S>::splat(s, beta));
                     for j in (0..self.cols).step_by(T::LANES) {
@@ -162,81 +201,161 @@ impl<T: Real> Sweep<T> {
             }
         }
     }
+}
 
-    /// Elements from one row of sums to the next: whole vectors.
+/// Some rows of sums, and columns of them, to which rows `steps` of B are added.
+struct Group<'a, T> {
+    sweep: &'a Sweep<T>,
+    row: usize,
+    cols: Range<usize>,
+    steps: Range<usize>,
+    /// Sums start from zero.
+    first: bool,
+}
+
+impl<T: Real> Group<'_, T> {
     #[inline(always)]
-    fn stride(&self) -> usize {
-        self.cols.next_multiple_of(LANES)
+    fn run<S: Simd>(&self, s: S, height: usize) {
+        // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands.
+        macro_rules! sized {
+            ($rows:literal $vectors:expr) => {
+                if self.sweep.a_col == 1 {
+                    s.outline(&Sized::<T, $rows, { $vectors }, true>(self))
+                } else {
+                    s.outline(&Sized::<T, $rows, { $vectors }, false>(self))
+                }
+            };
+        }
+        let two = const { tile_vectors(S::ISA) == 2 };
+        match height {
+            _ if S::COMPACT => sized!(1 1),
+            1 => sized!(1 4),
+            2 => sized!(2 2),
+            3 if two => sized!(3 2),
+            3 => sized!(3 1),
+            4 if two => sized!(4 2),
+            4 => sized!(4 1),
+            5 if two => sized!(5 2),
+            5 => sized!(5 1),
+            _ if two => sized!(6 2),
+            _ => sized!(6 1),
+        }
     }
 }
 
-/// `G` rows of B from row `p` on, added to `M` rows of sums.
-struct Group<'a, T, const M: usize, const G: usize> {
-    sweep: &'a Sweep<T>,
-    p: usize,
-    /// Sums start from zero.
-    first: bool,
-    sums: *mut T,
-}
+/// `M` rows of sums, in strips of `N` vectors.
+struct Sized<'a, T, const M: usize, const N: usize, const ROWS: bool>(&'a Group<'a, T>);
 
-impl<T: Real, const M: usize, const G: usize> Kernel for &Group<'_, T, M, G> {
+impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Sized<'_, T, M, N, ROWS> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // Where a vector is two registers, more than two rows of sums leave room for halves only.
-        if M > 2 { self.sweep::<S, T::Narrow<S>>(s) } else { self.sweep::<S, T::Wide<S>>(s) }
+        self.strips::<S, T::Wide<S>>(s)
     }
 }
 
-impl<T: Real, const M: usize, const G: usize> Group<'_, T, M, G> {
+impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, N, ROWS> {
     #[inline(always)]
-    fn sweep<S: Simd, V: Vector<S, T>>(&self, s: S) {
-        let x = self.sweep;
+    fn strips<S: Simd, V: Vector<S, T>>(&self, s: S) {
+        let x = self.0.sweep;
         let zero = V::splat(s, T::default());
-        let stride = x.stride();
-        // SAFETY: M rows of A and G rows of B exist from p on, the rows of B as wide as the columns, of which a tail is
-        // masked; sums holds M rows of whole vectors (SUMS, and the width of a task).
-        unsafe {
-            let mut a = [[zero; G]; M];
-            for i in 0..M {
-                for g in 0..G {
-                    a[i][g] = V::splat(s, *x.a.add(i * x.a_row + (self.p + g) * x.a_col));
-                }
-            }
-            let b = x.b.add(self.p * x.b_row);
-            let ahead = b.wrapping_add(G * x.b_row);
-            macro_rules! vector {
-                ($j:expr, $load:expr) => {
-                    let j = $j;
-                    let mut sum = [zero; M];
-                    if !self.first {
-                        for i in 0..M {
-                            sum[i] = V::load(s, self.sums.add(i * stride + j));
-                        }
-                    }
-                    for g in 0..G {
-                        let row: V = $load(b.add(g * x.b_row + j));
-                        for i in 0..M {
-                            sum[i] = V::fma(s, a[i][g], row, sum[i]);
-                        }
-                    }
+        let stride = x.a_row * size_of::<T>();
+        macro_rules! strip {
+            ($count:expr, $j:expr, $load:expr) => {{
+                let mut acc = [[zero; $count]; M];
+                let sums = x.sums.add(self.0.row * x.stride + $j);
+                if !self.0.first {
                     for i in 0..M {
-                        sum[i].store(s, self.sums.add(i * stride + j));
-                    }
-                };
-            }
-            let whole = x.cols / V::LANES * V::LANES;
-            for j in (0..whole).step_by(V::LANES) {
-                if (j * size_of::<T>()).is_multiple_of(64) {
-                    for g in 0..G {
-                        s.prefetch(ahead.wrapping_add(g * x.b_row + j).cast());
+                        for v in 0..$count {
+                            acc[i][v] = V::load(s, sums.add(i * x.stride + v * V::LANES));
+                        }
                     }
                 }
-                vector!(j, |p| V::load(s, p));
+                let mut a = [x.a.wrapping_add(self.0.row * x.a_row + self.0.steps.start * x.a_col); M];
+                if ROWS && M > 3 {
+                    a[1 % M] = a[0].wrapping_add(3 * x.a_row);
+                }
+                let mut b = x.b.wrapping_add(self.0.steps.start * x.b_row + $j);
+                macro_rules! step {
+                    ($q:literal $i:literal $row:ident) => {
+                        if $i < M && M > 2 {
+                            for v in 0..$count {
+                                acc[$i % M][v] = if ROWS {
+                                    V::fma_splat::<$q, { $i % 3 }>(s, a[$i / 3 % M], stride, $row[v], acc[$i % M][v])
+                                } else {
+                                    V::fma_splat::<$i, 0>(s, a[0], 0, $row[v], acc[$i % M][v])
+                                };
+                            }
+                        } else if $i < M {
+                            let at = if ROWS { a[0].wrapping_byte_add($i * stride).wrapping_add($q) } else { a[0].wrapping_add($i) };
+                            let factor = V::splat(s, *at);
+                            for v in 0..$count {
+                                acc[$i % M][v] = V::fma(s, factor, $row[v], acc[$i % M][v]);
+                            }
+                        }
+                    };
+                    ($q:literal) => {
+                        let mut row = [zero; $count];
+                        for v in 0..$count {
+                            row[v] = $load(b.add(v * V::LANES));
+                        }
+                        step!($q 0 row);
+                        step!($q 1 row);
+                        step!($q 2 row);
+                        step!($q 3 row);
+                        step!($q 4 row);
+                        step!($q 5 row);
+                        b = b.wrapping_add(x.b_row);
+                        if !ROWS {
+                            a[0] = a[0].wrapping_add(x.a_col);
+                        }
+                    };
+                }
+                let mut left = self.0.steps.len();
+                while left >= 4 {
+                    step!(0);
+                    step!(1);
+                    step!(2);
+                    step!(3);
+                    if ROWS {
+                        a[0] = a[0].wrapping_add(4);
+                        if M > 3 {
+                            a[1 % M] = a[1 % M].wrapping_add(4);
+                        }
+                    }
+                    left -= 4;
+                }
+                for _ in 0..left {
+                    step!(0);
+                    if ROWS {
+                        a[0] = a[0].wrapping_add(1);
+                        if M > 3 {
+                            a[1 % M] = a[1 % M].wrapping_add(1);
+                        }
+                    }
+                }
+                for i in 0..M {
+                    for v in 0..$count {
+                        acc[i][v].store(s, sums.add(i * x.stride + v * V::LANES));
+                    }
+                }
+            }};
+        }
+        let (mut j, end) = (self.0.cols.start, self.0.cols.end);
+        // SAFETY: the rows of A and of B from p on exist, those of B as wide as the columns, of which a tail is masked; sums
+        // holds rows of whole vectors (Cut).
+        unsafe {
+            while j + N * V::LANES <= end {
+                strip!(N, j, |p| V::load(s, p));
+                j += N * V::LANES;
             }
-            if whole < x.cols {
-                vector!(whole, |p| V::load_first(s, p, x.cols - whole));
+            while j + V::LANES <= end {
+                strip!(1, j, |p| V::load(s, p));
+                j += V::LANES;
+            }
+            if j < end {
+                strip!(1, j, |p| V::load_first(s, p, end - j));
             }
         }
     }

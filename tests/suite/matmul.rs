@@ -190,10 +190,26 @@ fn paths_of_extreme_shapes_have_the_specified_bits() {
             Case { alpha: -1.0, ..Case::new(ta, tb, 100, few, 70) }.check(&contexts);
             Case { beta: 1.0, ..Case::new(ta, tb, 90, 150, few) }.check(&contexts);
         }
-        // Sums that wait in cache are cut at 2,048; rows 4 KiB apart are packed where others are not.
-        Case { beta: 1.0, ..Case::new(ta, tb, 1, 2500, 260) }.check(&contexts);
+        // Rows 4 KiB apart are packed where others are not.
         Case::new(ta, tb, 3, 1024, 40).check(&contexts);
         Case::new(ta, tb, 40, 1024, 8).check(&contexts);
+    }
+}
+
+/// Few rows of A against rows of B, read as they lie: sums wait in cache and are cut at 16,384; rows 4 KiB apart go by
+/// eight, and for more rows of A.
+#[test]
+fn few_rows_against_rows_as_they_lie_have_the_specified_bits() {
+    let contexts = all_contexts();
+    for ta in TRANSPOSES {
+        for m in 1..=9 {
+            for (n, k, pad) in [(52, 300, 972), (67, 39, 445), (400, 13, 624), (81, 34, 0)] {
+                let case = Case::new(ta, Transpose::No, m, n, k);
+                Case { beta: 0.5, pad: [3, pad, 1], ..case }.check(&contexts);
+            }
+        }
+        Case { beta: 1.0, ..Case::new(ta, Transpose::No, 1, 17_000, 3) }.check(&contexts);
+        Case { beta: -1.0, ..Case::new(ta, Transpose::No, 7, 3072, 20) }.check(&contexts);
     }
 }
 

@@ -101,6 +101,17 @@ fn packed_f64_has_the_specified_bits() {
     check_f64((NO, NO), (64, 72, 512), 1.0, 0.0, 0, 1);
 }
 
+/// Few rows of A against rows of B as they lie, 4 KiB apart and not.
+#[test]
+fn swept_f64_has_the_specified_bits() {
+    for m in 1..=9 {
+        for t in [(NO, NO), (YES, NO)] {
+            check_f64(t, (m, 77, 270), 1.0, 0.5, 512 - 77, m as u64);
+            check_f64(t, (m, 212, 35), -1.0, 1.0, 5, m as u64);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: samples(64) as u32, failure_persistence: None, ..ProptestConfig::default() })]
 
