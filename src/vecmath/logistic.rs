@@ -142,48 +142,6 @@ pub fn tanh_from<S: Simd>(s: S, x: S::F, f: Fall<S::F>) -> S::F {
     s.copysign(dd::div_round(s, Dd { hi: m, lo: m_lo }, Dd { hi: d, lo: d_lo }), x)
 }
 
-/// What a gate needs of its argument, by one division.
-#[derive(Clone, Copy)]
-pub struct Gate<F> {
-    /// σ(x).
-    pub open: F,
-    /// σ(−x).
-    pub shut: F,
-    /// σ'(x).
-    pub slope: F,
-}
-
-/// σ(x), σ(−x) and σ'(x), each from e/(1 + e) and 1/(1 + e) with e = exp(−|x|): within 3 ULP, subnormal results included.
-#[inline(always)]
-pub fn gate<S: Simd>(s: S, x: S::F) -> Gate<S::F> {
-    let Fall { up, r, r2, q } = fall(s, s.max(s.splat(-EXP_END), s.or(x, s.splat(-0.0))));
-    let one = s.splat(1.0);
-    let e = finish(s, s.add(s.fma(r2, q, r), one), up);
-    let large = s.div(one, s.add(one, e));
-    let small = s.mul(e, large);
-    let negative = s.lt(x, s.zero());
-    Gate {
-        open: s.select(negative, small, large),
-        shut: s.select(negative, large, small),
-        slope: s.mul(small, large),
-    }
-}
-
-/// tanh(x) = (1 − e)/(1 + e) and sech²(x) = 4e/(1 + e)² with e = exp(−2|x|), by one division: within 3 ULP, subnormal
-/// results included; the sign of zero is kept.
-#[inline(always)]
-pub fn tanh_and_slope<S: Simd>(s: S, x: S::F) -> (S::F, S::F) {
-    let Fall { up, r, r2, q } = tanh_fall(s, x);
-    let one = s.splat(1.0);
-    let t = s.fma(r2, q, r);
-    // e − 1 = (2ⁿ − 1) + 2ⁿ·t.
-    let power = s.mul(up, s.splat(DOWN));
-    let m = s.fma(power, t, s.sub(power, one));
-    let r = s.div(one, s.add(s.splat(2.0), m));
-    let e4 = s.mul(s.mul(s.add(t, one), up), s.splat(4.0 * DOWN));
-    (s.copysign(s.mul(m, r), x), s.mul(s.mul(e4, r), r))
-}
-
 /// log(1 + eˣ) = max(x, 0) + log1p(e). Within 1 ULP, subnormal results included.
 #[inline(always)]
 pub fn softplus<S: Simd>(s: S, x: S::F) -> S::F {
