@@ -3,15 +3,130 @@
 //! Derivatives are those of the pre-activations, from e = exp(−|z|); nothing is taken from a gate that rounded to 1.
 
 use crate::simd::{Kernel, LANES, Simd};
-use crate::vecmath::{Decay, decay_abs, sech2_from, sigmoid_derivative_from, sigmoid_from, tanh, tanh_fall, tanh_from};
+use crate::vecmath::{Gate, gate_finish, gate_start, squash_finish, squash_start};
+use std::mem::MaybeUninit;
 
-#[inline(always)]
-fn sigmoid_pair<S: Simd>(s: S, z: S::F) -> (S::F, Decay<S::F>) {
-    let d = decay_abs(s, z);
-    (sigmoid_from(s, z, d), d)
+/// Units that pass through each stage together. What stays between stages is then in the nearest cache, and the chains of
+/// operations are short enough for the CPU to overlap several.
+const BLOCK: usize = 4 * LANES;
+
+/// A row of units, computed a block at a time.
+trait Row {
+    fn units(&self) -> usize;
+
+    /// `n` units from j on: whole vectors, [`BLOCK`] at most, or, if `PART`, 16 at most.
+    ///
+    /// # Safety
+    /// There are as many.
+    unsafe fn block<S: Simd, const PART: bool>(&self, s: S, j: usize, n: usize);
 }
 
-/// `n` units of one row. Gates stand `gate` elements apart.
+#[inline(always)]
+fn walk<S: Simd, R: Row>(s: S, row: &R) {
+    let n = row.units();
+    let whole = if S::COMPACT { 0 } else { n / LANES * LANES };
+    for j in (0..whole).step_by(BLOCK) {
+        // SAFETY: whole vectors up to `whole` <= n.
+        unsafe { row.block::<S, false>(s, j, BLOCK.min(whole - j)) };
+    }
+    for j in (whole..n).step_by(LANES) {
+        s.outline(&Part { row, j });
+    }
+}
+
+/// Masked, in a function of its own.
+struct Part<'a, R> {
+    row: &'a R,
+    j: usize,
+}
+
+impl<R: Row> Kernel for &Part<'_, R> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: min(16, n − j) units from j on are within n.
+        unsafe { self.row.block::<S, true>(s, self.j, LANES.min(self.row.units() - self.j)) };
+    }
+}
+
+/// What stays between two stages.
+#[repr(align(64))]
+struct Kept<const N: usize>([[MaybeUninit<f32>; BLOCK]; N]);
+
+impl<const N: usize> Kept<N> {
+    #[inline(always)]
+    fn new() -> Self {
+        Kept([const { [const { MaybeUninit::uninit() }; BLOCK] }; N])
+    }
+
+    /// # Safety
+    /// v + 16 ≤ [`BLOCK`].
+    #[inline(always)]
+    unsafe fn put<S: Simd, const M: usize>(&mut self, s: S, first: usize, v: usize, values: [S::F; M]) {
+        for k in 0..M {
+            // SAFETY: the contract.
+            unsafe { s.store(self.0[first + k].as_mut_ptr().add(v).cast(), values[k]) };
+        }
+    }
+
+    /// # Safety
+    /// v + 16 ≤ [`BLOCK`], and as many were put there.
+    #[inline(always)]
+    unsafe fn get<S: Simd, const M: usize>(&self, s: S, first: usize, v: usize) -> [S::F; M] {
+        let mut values = [s.zero(); M];
+        for k in 0..M {
+            // SAFETY: the contract.
+            values[k] = unsafe { s.load(self.0[first + k].as_ptr().add(v).cast()) };
+        }
+        values
+    }
+}
+
+/// # Safety
+/// 16 elements at `p`, or `n` if `PART`.
+#[inline(always)]
+unsafe fn get<S: Simd, const PART: bool>(s: S, p: *const f32, n: usize) -> S::F {
+    // SAFETY: the contract.
+    unsafe { if PART { s.load_first(p, n) } else { s.load(p) } }
+}
+
+/// # Safety
+/// 16 elements at `p`, or `n` if `PART`.
+#[inline(always)]
+unsafe fn put<S: Simd, const PART: bool>(s: S, p: *mut f32, v: S::F, n: usize) {
+    // SAFETY: the contract.
+    unsafe { if PART { s.store_first(p, v, n) } else { s.store(p, v) } }
+}
+
+/// Asks for `n` elements at `p`, or for nothing, should there be none.
+#[inline(always)]
+fn ask<S: Simd>(s: S, p: *const f32, n: usize) {
+    for v in (0..n).step_by(LANES) {
+        s.prefetch(p.wrapping_add(v));
+    }
+}
+
+/// A pre-activation, to which the bias is added.
+///
+/// # Safety
+/// As [`get`], in z and, where it is not null, in the bias.
+#[inline(always)]
+unsafe fn with_bias<S: Simd, const PART: bool>(s: S, z: *mut f32, bias: *const f32, at: usize, n: usize) -> S::F {
+    // SAFETY: the contract.
+    unsafe {
+        let v = get::<S, PART>(s, z.add(at), n);
+        if bias.is_null() {
+            return v;
+        }
+        let v = s.add(v, get::<S, PART>(s, bias.add(at), n));
+        put::<S, PART>(s, z.add(at), v, n);
+        v
+    }
+}
+
+/// `n` units of one row. Gates stand `gate` elements apart, which is also how states of the next row follow: those that
+/// come from afar are asked for.
 ///
 /// Whoever makes one promises that all pointers hold as many elements, that outputs overlap nothing else, and that this
 /// thread alone has them. So it is for all structs here.
@@ -26,47 +141,49 @@ pub(super) struct LstmForward {
     pub h: *mut f32,
 }
 
-impl Kernel for &LstmForward {
-    type Out = ();
+impl Row for LstmForward {
+    #[inline(always)]
+    fn units(&self) -> usize {
+        self.n
+    }
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let LstmForward { n, gate, z, bias, c_prev, c, h } = *self;
-        for j in (0..n).step_by(LANES) {
-            let width = n - j;
-            // SAFETY: elements j to n, tails masked (the promise of LstmForward).
-            unsafe {
-                let mut zs = [s.zero(); 4];
-                for g in 0..4 {
-                    zs[g] = with_bias(s, z, bias, g * gate + j, width);
+    unsafe fn block<S: Simd, const PART: bool>(&self, s: S, j: usize, n: usize) {
+        let LstmForward { gate: apart, z, bias, c_prev, c, h, .. } = *self;
+        let mut kept = Kept::<5>::new();
+        ask(s, c.wrapping_add(apart + j), n);
+        ask(s, h.wrapping_add(apart + j), n);
+        // SAFETY: units from j on (the contract and the promise of LstmForward); a stage takes what one before it kept.
+        unsafe {
+            for v in (0..n).step_by(LANES) {
+                for (k, g) in [(0, 0), (1, 1), (2, 3)] {
+                    let x = with_bias::<S, PART>(s, z, bias, g * apart + j + v, n);
+                    kept.put(s, k, v, [gate_start(s, x)]);
                 }
-                let i = sigmoid_pair(s, zs[0]).0;
-                let f = sigmoid_pair(s, zs[1]).0;
-                let g = tanh(s, zs[2]);
-                let state = s.fma(f, s.load_up_to(c_prev.add(j), width), s.mul(i, g));
-                let o = sigmoid_pair(s, zs[3]).0;
-                s.store_up_to(c.add(j), state, width);
-                s.store_up_to(h.add(j), s.mul(o, tanh(s, state)), width);
+                let x = with_bias::<S, PART>(s, z, bias, 2 * apart + j + v, n);
+                kept.put(s, 3, v, squash_start(s, x));
+            }
+            for v in (0..n).step_by(LANES) {
+                let at = j + v;
+                let [i, f] = kept.get(s, 0, v);
+                let i = gate_finish(s, get::<S, PART>(s, z.add(at), n), i).open;
+                let f = gate_finish(s, get::<S, PART>(s, z.add(apart + at), n), f).open;
+                let g = squash_finish(s, get::<S, PART>(s, z.add(2 * apart + at), n), kept.get(s, 3, v)).0;
+                let state = s.fma(f, get::<S, PART>(s, c_prev.add(at), n), s.mul(i, g));
+                put::<S, PART>(s, c.add(at), state, n);
+            }
+            for v in (0..n).step_by(LANES) {
+                let state = get::<S, PART>(s, c.add(j + v), n);
+                kept.put(s, 3, v, squash_start(s, state));
+            }
+            for v in (0..n).step_by(LANES) {
+                let at = j + v;
+                let [o] = kept.get(s, 2, v);
+                let o = gate_finish(s, get::<S, PART>(s, z.add(3 * apart + at), n), o).open;
+                let tanh = squash_finish(s, get::<S, PART>(s, c.add(at), n), kept.get(s, 3, v)).0;
+                put::<S, PART>(s, h.add(at), s.mul(o, tanh), n);
             }
         }
-    }
-}
-
-/// A pre-activation, to which the bias is added.
-///
-/// # Safety
-/// `width` elements at `at` (or a vector of them), in z and, where it is not null, in the bias.
-#[inline(always)]
-unsafe fn with_bias<S: Simd>(s: S, z: *mut f32, bias: *const f32, at: usize, width: usize) -> S::F {
-    // SAFETY: the contract.
-    unsafe {
-        let v = s.load_up_to(z.add(at), width);
-        if bias.is_null() {
-            return v;
-        }
-        let v = s.add(v, s.load_up_to(bias.add(at), width));
-        s.store_up_to(z.add(at), v, width);
-        v
     }
 }
 
@@ -85,39 +202,51 @@ pub(super) struct LstmBackward {
     pub dc_prev: *mut f32,
 }
 
-impl Kernel for &LstmBackward {
-    type Out = ();
+impl Row for LstmBackward {
+    #[inline(always)]
+    fn units(&self) -> usize {
+        self.n
+    }
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let LstmBackward { n, gate, z, c_prev, c, dh, dc, dz, dc_prev } = *self;
-        for j in (0..n).step_by(LANES) {
-            let width = n - j;
-            // SAFETY: elements j to n, tails masked (the promise); dc is read before dc_prev is written.
-            unsafe {
-                let dh = s.load_up_to(dh.add(j), width);
-                let dc = if dc.is_null() { s.zero() } else { s.load_up_to(dc.add(j), width) };
-                let fall = tanh_fall(s, s.load_up_to(c.add(j), width));
-                let zo = s.load_up_to(z.add(3 * gate + j), width);
-                let (o, decay) = sigmoid_pair(s, zo);
-                let dzo = s.mul(
-                    s.mul(dh, tanh_from(s, s.load_up_to(c.add(j), width), fall)),
-                    sigmoid_derivative_from(s, decay),
-                );
-                s.store_up_to(dz.add(3 * gate + j), dzo, width);
-                let dc = s.fma(s.mul(dh, o), sech2_from(s, fall), dc);
+    unsafe fn block<S: Simd, const PART: bool>(&self, s: S, j: usize, n: usize) {
+        let LstmBackward { gate: apart, z, c_prev, c, dh, dc, dz, dc_prev, .. } = *self;
+        let mut kept = Kept::<7>::new();
+        for g in 4..8 {
+            ask(s, z.wrapping_add(g * apart + j), n);
+            ask(s, dz.wrapping_add(g * apart + j), n);
+        }
+        ask(s, c_prev.wrapping_add(apart + j), n);
+        // SAFETY: units from j on (the contract and the promise); a stage takes what one before it kept; dc is read before
+        // dc_prev is written.
+        unsafe {
+            for v in (0..n).step_by(LANES) {
+                for (k, g) in [(0, 0), (1, 1), (2, 3)] {
+                    let x = get::<S, PART>(s, z.add(g * apart + j + v), n);
+                    kept.put(s, k, v, [gate_start(s, x)]);
+                }
+                kept.put(s, 3, v, squash_start(s, get::<S, PART>(s, z.add(2 * apart + j + v), n)));
+                kept.put(s, 5, v, squash_start(s, get::<S, PART>(s, c.add(j + v), n)));
+            }
+            for v in (0..n).step_by(LANES) {
+                let at = j + v;
+                let dh = get::<S, PART>(s, dh.add(at), n);
+                let dc = if dc.is_null() { s.zero() } else { get::<S, PART>(s, dc.add(at), n) };
+                let [i, f, o] = kept.get(s, 0, v);
+                let o = gate_finish(s, get::<S, PART>(s, z.add(3 * apart + at), n), o);
+                let (tanh_c, slope) = squash_finish(s, get::<S, PART>(s, c.add(at), n), kept.get(s, 5, v));
+                put::<S, PART>(s, dz.add(3 * apart + at), s.mul(s.mul(dh, tanh_c), o.slope), n);
+                let dc = s.fma(s.mul(dh, o.open), slope, dc);
 
-                let (f, decay) = sigmoid_pair(s, s.load_up_to(z.add(gate + j), width));
-                let c_prev = s.load_up_to(c_prev.add(j), width);
-                s.store_up_to(dz.add(gate + j), s.mul(s.mul(dc, c_prev), sigmoid_derivative_from(s, decay)), width);
-                s.store_up_to(dc_prev.add(j), s.mul(dc, f), width);
+                let f = gate_finish(s, get::<S, PART>(s, z.add(apart + at), n), f);
+                let c_prev = get::<S, PART>(s, c_prev.add(at), n);
+                put::<S, PART>(s, dz.add(apart + at), s.mul(s.mul(dc, c_prev), f.slope), n);
+                put::<S, PART>(s, dc_prev.add(at), s.mul(dc, f.open), n);
 
-                let (i, decay) = sigmoid_pair(s, s.load_up_to(z.add(j), width));
-                let zg = s.load_up_to(z.add(2 * gate + j), width);
-                let fall = tanh_fall(s, zg);
-                let dzi = s.mul(s.mul(dc, tanh_from(s, zg, fall)), sigmoid_derivative_from(s, decay));
-                s.store_up_to(dz.add(j), dzi, width);
-                s.store_up_to(dz.add(2 * gate + j), s.mul(s.mul(dc, i), sech2_from(s, fall)), width);
+                let i = gate_finish(s, get::<S, PART>(s, z.add(at), n), i);
+                let (g, slope) = squash_finish(s, get::<S, PART>(s, z.add(2 * apart + at), n), kept.get(s, 3, v));
+                put::<S, PART>(s, dz.add(at), s.mul(s.mul(dc, g), i.slope), n);
+                put::<S, PART>(s, dz.add(2 * apart + at), s.mul(s.mul(dc, i.open), slope), n);
             }
         }
     }
@@ -135,29 +264,45 @@ pub(super) struct GruForward {
     pub h: *mut f32,
 }
 
-impl Kernel for &GruForward {
-    type Out = ();
+impl Row for GruForward {
+    #[inline(always)]
+    fn units(&self) -> usize {
+        self.n
+    }
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let GruForward { n, gate, zx, zh, bias_x, bias_h, h_prev, h } = *self;
-        for j in (0..n).step_by(LANES) {
-            let width = n - j;
-            // SAFETY: elements j to n, tails masked (the promise).
-            unsafe {
-                let mut xs = [s.zero(); 3];
-                let mut hs = [s.zero(); 3];
-                for g in 0..3 {
-                    xs[g] = with_bias(s, zx, bias_x, g * gate + j, width);
-                    hs[g] = with_bias(s, zh, bias_h, g * gate + j, width);
+    unsafe fn block<S: Simd, const PART: bool>(&self, s: S, j: usize, n: usize) {
+        let GruForward { gate: apart, zx, zh, bias_x, bias_h, h_prev, h, .. } = *self;
+        let mut kept = Kept::<7>::new();
+        for g in 3..6 {
+            ask(s, zx.wrapping_add(g * apart + j), n);
+        }
+        ask(s, h.wrapping_add(apart + j), n);
+        // SAFETY: units from j on (the contract and the promise); a stage takes what one before it kept.
+        unsafe {
+            for v in (0..n).step_by(LANES) {
+                for g in 0..2 {
+                    let x = with_bias::<S, PART>(s, zx, bias_x, g * apart + j + v, n);
+                    let z = s.add(x, with_bias::<S, PART>(s, zh, bias_h, g * apart + j + v, n));
+                    kept.put(s, 2 * g, v, [z, gate_start(s, z)]);
                 }
-                let r = sigmoid_pair(s, s.add(xs[0], hs[0])).0;
-                let z = s.add(xs[1], hs[1]);
-                let (keep, decay) = sigmoid_pair(s, z);
-                let take = sigmoid_from(s, s.neg(z), decay);
-                let new = tanh(s, s.fma(r, hs[2], xs[2]));
-                let old = s.load_up_to(h_prev.add(j), width);
-                s.store_up_to(h.add(j), s.fma(keep, old, s.mul(take, new)), width);
+            }
+            for v in (0..n).step_by(LANES) {
+                let x = with_bias::<S, PART>(s, zx, bias_x, 2 * apart + j + v, n);
+                let y = with_bias::<S, PART>(s, zh, bias_h, 2 * apart + j + v, n);
+                let [z, e] = kept.get(s, 0, v);
+                kept.put(s, 4, v, [s.fma(gate_finish(s, z, e).open, y, x)]);
+            }
+            for v in (0..n).step_by(LANES) {
+                let [x] = kept.get(s, 4, v);
+                kept.put(s, 5, v, squash_start(s, x));
+            }
+            for v in (0..n).step_by(LANES) {
+                let [z, e, x] = kept.get(s, 2, v);
+                let Gate { open: keep, shut: take, .. } = gate_finish(s, z, e);
+                let new = squash_finish(s, x, kept.get(s, 5, v)).0;
+                let old = get::<S, PART>(s, h_prev.add(j + v), n);
+                put::<S, PART>(s, h.add(j + v), s.fma(keep, old, s.mul(take, new)), n);
             }
         }
     }
@@ -176,43 +321,74 @@ pub(super) struct GruBackward {
     pub rest: *mut f32,
 }
 
-impl Kernel for &GruBackward {
-    type Out = ();
+impl Row for GruBackward {
+    #[inline(always)]
+    fn units(&self) -> usize {
+        self.n
+    }
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let GruBackward { n, gate, zx, zh, h_prev, dh, dzx, dzh, rest } = *self;
-        for j in (0..n).step_by(LANES) {
-            let width = n - j;
-            // SAFETY: elements j to n, tails masked (the promise).
-            unsafe {
-                let dh = s.load_up_to(dh.add(j), width);
-                let mut sums = [s.zero(); 2];
+    unsafe fn block<S: Simd, const PART: bool>(&self, s: S, j: usize, n: usize) {
+        let GruBackward { gate: apart, zx, zh, h_prev, dh, dzx, dzh, rest, .. } = *self;
+        let mut kept = Kept::<9>::new();
+        for g in 3..6 {
+            for p in [zx, zh, dzx, dzh] {
+                ask(s, p.wrapping_add(g * apart + j), n);
+            }
+        }
+        ask(s, h_prev.wrapping_add(apart + j), n);
+        // SAFETY: units from j on (the contract and the promise); a stage takes what one before it kept.
+        unsafe {
+            for v in (0..n).step_by(LANES) {
                 for g in 0..2 {
-                    let x = s.load_up_to(zx.add(g * gate + j), width);
-                    sums[g] = s.add(x, s.load_up_to(zh.add(g * gate + j), width));
+                    let x = get::<S, PART>(s, zx.add(g * apart + j + v), n);
+                    let z = s.add(x, get::<S, PART>(s, zh.add(g * apart + j + v), n));
+                    kept.put(s, 2 * g, v, [z, gate_start(s, z)]);
                 }
-                let [r, z] = sums;
-                let (r, r_decay) = sigmoid_pair(s, r);
-                let (keep, z_decay) = sigmoid_pair(s, z);
-                let take = sigmoid_from(s, s.neg(z), z_decay);
-                let hn = s.load_up_to(zh.add(2 * gate + j), width);
-                let zn = s.fma(r, hn, s.load_up_to(zx.add(2 * gate + j), width));
-                let fall = tanh_fall(s, zn);
-                let new = tanh_from(s, zn, fall);
-                let old = s.load_up_to(h_prev.add(j), width);
+            }
+            for v in (0..n).step_by(LANES) {
+                let [z, e] = kept.get(s, 0, v);
+                let r = gate_finish(s, z, e);
+                let y = get::<S, PART>(s, zh.add(2 * apart + j + v), n);
+                let z = s.fma(r.open, y, get::<S, PART>(s, zx.add(2 * apart + j + v), n));
+                kept.put(s, 4, v, [r.open, r.slope, z]);
+                kept.put(s, 7, v, squash_start(s, z));
+            }
+            for v in (0..n).step_by(LANES) {
+                let at = j + v;
+                let dh = get::<S, PART>(s, dh.add(at), n);
+                let [z, e] = kept.get(s, 2, v);
+                let Gate { open: keep, shut: take, slope } = gate_finish(s, z, e);
+                let hn = get::<S, PART>(s, zh.add(2 * apart + at), n);
+                let [r, r_slope, z] = kept.get(s, 4, v);
+                let (new, steep) = squash_finish(s, z, kept.get(s, 7, v));
+                let old = get::<S, PART>(s, h_prev.add(at), n);
 
-                let dzz = s.mul(s.mul(dh, s.sub(old, new)), sigmoid_derivative_from(s, z_decay));
-                let dzn = s.mul(s.mul(dh, take), sech2_from(s, fall));
-                let dzr = s.mul(s.mul(dzn, hn), sigmoid_derivative_from(s, r_decay));
-                s.store_up_to(dzx.add(j), dzr, width);
-                s.store_up_to(dzh.add(j), dzr, width);
-                s.store_up_to(dzx.add(gate + j), dzz, width);
-                s.store_up_to(dzh.add(gate + j), dzz, width);
-                s.store_up_to(dzx.add(2 * gate + j), dzn, width);
-                s.store_up_to(dzh.add(2 * gate + j), s.mul(dzn, r), width);
-                s.store_up_to(rest.add(j), s.mul(dh, keep), width);
+                let dzz = s.mul(s.mul(dh, s.sub(old, new)), slope);
+                let dzn = s.mul(s.mul(dh, take), steep);
+                let dzr = s.mul(s.mul(dzn, hn), r_slope);
+                put::<S, PART>(s, dzx.add(at), dzr, n);
+                put::<S, PART>(s, dzh.add(at), dzr, n);
+                put::<S, PART>(s, dzx.add(apart + at), dzz, n);
+                put::<S, PART>(s, dzh.add(apart + at), dzz, n);
+                put::<S, PART>(s, dzx.add(2 * apart + at), dzn, n);
+                put::<S, PART>(s, dzh.add(2 * apart + at), s.mul(dzn, r), n);
+                put::<S, PART>(s, rest.add(at), s.mul(dh, keep), n);
             }
         }
     }
 }
+
+macro_rules! rows {
+    ($($row:ident)*) => {$(
+        impl Kernel for &$row {
+            type Out = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, s: S) {
+                walk(s, self);
+            }
+        }
+    )*};
+}
+rows!(LstmForward LstmBackward GruForward GruBackward);

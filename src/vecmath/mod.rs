@@ -9,12 +9,14 @@
 
 pub mod dd;
 mod exp;
+mod gate;
 mod log;
 mod logistic;
 mod normal;
 pub(crate) mod tables;
 
 pub use exp::{DOWN, Fall, Reduced, UP, exp, exp_fall, exp_parts, exp2_held, expm1, expm1_parts, fall, reduce};
+pub use gate::{Gate, gate_finish, gate_start, squash_finish, squash_start};
 pub use log::{log, log1p};
 pub use logistic::{
     Decay, EXP_END, decay, decay_abs, decay_dd, finish, one_plus, power, sech2, sech2_from, sigmoid,

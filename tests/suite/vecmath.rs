@@ -51,7 +51,7 @@ macro_rules! functions {
                 }
                 #[inline(always)]
                 fn call<S: Simd>(s: S, x: S::F) -> S::F {
-                    vecmath::$name(s, x)
+                    function::$name(s, x)
                 }
             }
             #[test]
@@ -67,6 +67,37 @@ macro_rules! functions {
     };
 }
 
+/// All of one argument.
+mod function {
+    use evenkeel::simd::Simd;
+    pub use evenkeel::vecmath::*;
+
+    #[inline(always)]
+    pub fn gate<S: Simd>(s: S, x: S::F) -> Gate<S::F> {
+        gate_finish(s, x, gate_start(s, x))
+    }
+    #[inline(always)]
+    pub fn gate_open<S: Simd>(s: S, x: S::F) -> S::F {
+        gate(s, x).open
+    }
+    #[inline(always)]
+    pub fn gate_shut<S: Simd>(s: S, x: S::F) -> S::F {
+        gate(s, x).shut
+    }
+    #[inline(always)]
+    pub fn gate_slope<S: Simd>(s: S, x: S::F) -> S::F {
+        gate(s, x).slope
+    }
+    #[inline(always)]
+    pub fn squash<S: Simd>(s: S, x: S::F) -> S::F {
+        squash_finish(s, x, squash_start(s, x)).0
+    }
+    #[inline(always)]
+    pub fn squash_slope<S: Simd>(s: S, x: S::F) -> S::F {
+        squash_finish(s, x, squash_start(s, x)).1
+    }
+}
+
 functions! {
     exp_is_close Exp exp 1.0 f64::exp;
     expm1_is_close Expm1 expm1 1.0 f64::exp_m1;
@@ -79,6 +110,11 @@ functions! {
     softplus_is_close Softplus softplus 1.0 |x| x.max(0.0) + (-x.abs()).exp().ln_1p();
     erf_is_close Erf erf 1.0 libm::erf;
     erfc_is_close Erfc erfc 1.0 libm::erfc;
+    gate_open_is_close GateOpen gate_open 2.0 sigmoid;
+    gate_shut_is_close GateShut gate_shut 2.0 |x| sigmoid(-x);
+    gate_slope_is_close GateSlope gate_slope 4.0 |x| bell(x.abs());
+    squash_is_close Squash squash 2.0 f64::tanh;
+    squash_slope_is_close SquashSlope squash_slope 4.0 |x| 4.0 * bell(2.0 * x.abs());
 }
 
 fn sigmoid(x: f64) -> f64 {

@@ -1,0 +1,65 @@
+//! σ and tanh with their derivatives, as the gates of a recurrence take them: all of one argument by one division, in two
+//! stages, so that a loop can keep what is between them.
+//!
+//! Gates are within 2 ULP, their derivatives within 4, also where they saturate: everything comes from e = exp(−|x|), nothing
+//! from a value that has rounded to 1. The functions of `logistic` are closer, and take twice the time.
+
+use super::exp::{DOWN, Fall, fall};
+use super::logistic::{EXP_END, finish, tanh_fall};
+use crate::simd::Simd;
+
+/// σ on both sides, and its derivative.
+#[derive(Clone, Copy)]
+pub struct Gate<F> {
+    /// σ(x).
+    pub open: F,
+    /// σ(−x).
+    pub shut: F,
+    /// σ'(x).
+    pub slope: F,
+}
+
+/// First stage: e = exp(−|x|). NaN stays NaN.
+#[inline(always)]
+pub fn gate_start<S: Simd>(s: S, x: S::F) -> S::F {
+    let Fall { up, r, r2, q } = fall(s, s.max(s.splat(-EXP_END), s.or(x, s.splat(-0.0))));
+    finish(s, s.add(s.fma(r2, q, r), s.splat(1.0)), up)
+}
+
+/// Second stage: 1/(1 + e) on the side of x, e/(1 + e) on the other, and their product.
+#[inline(always)]
+pub fn gate_finish<S: Simd>(s: S, x: S::F, e: S::F) -> Gate<S::F> {
+    let large = inverse(s, s.splat(1.0), e);
+    let small = s.mul(e, large);
+    let negative = s.lt(x, s.zero());
+    Gate { open: s.select(negative, small, large), shut: s.select(negative, large, small), slope: s.mul(small, large) }
+}
+
+/// First stage: e − 1 and 4e with e = exp(−2|x|). NaN stays NaN.
+#[inline(always)]
+pub fn squash_start<S: Simd>(s: S, x: S::F) -> [S::F; 2] {
+    let Fall { up, r, r2, q } = tanh_fall(s, x);
+    let one = s.splat(1.0);
+    let t = s.fma(r2, q, r);
+    // (2ⁿ − 1) + 2ⁿ·t, where 2ⁿ − 1 is 0 or at least a half.
+    let power = s.mul(up, s.splat(DOWN));
+    let m = s.fma(power, t, s.sub(power, one));
+    [m, s.mul(s.mul(s.add(t, one), up), s.splat(4.0 * DOWN))]
+}
+
+/// Second stage: tanh(x) = (1 − e)/(1 + e) and tanh'(x) = 4e/(1 + e)². The sign of zero is kept.
+#[inline(always)]
+pub fn squash_finish<S: Simd>(s: S, x: S::F, [m, e4]: [S::F; 2]) -> (S::F, S::F) {
+    let r = inverse(s, s.splat(2.0), m);
+    (s.copysign(s.mul(m, r), x), s.mul(s.mul(e4, r), r))
+}
+
+/// 1/(a + b) for |a| ≥ |b|, with what rounding took from the sum and from the quotient.
+#[inline(always)]
+fn inverse<S: Simd>(s: S, a: S::F, b: S::F) -> S::F {
+    let one = s.splat(1.0);
+    let sum = s.add(a, b);
+    let lost = s.sub(b, s.sub(sum, a));
+    let r = s.div(one, sum);
+    s.fma(s.fnma(r, lost, s.fnma(r, sum, one)), r, r)
+}
