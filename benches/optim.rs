@@ -17,10 +17,13 @@ use evenkeel::{Context, bf16};
 use std::cell::RefCell;
 
 /// Tensors of a case: its name and its sizes.
-fn lists() -> [(&'static str, Vec<usize>); 5] {
+fn lists() -> [(&'static str, Vec<usize>); 7] {
     let layer = [768, 768, 768 * 2304, 2304, 768 * 768, 768, 768, 768, 768 * 3072, 3072, 3072 * 768, 768];
     [
         ("1 of 4096", vec![4096]),
+        ("1 of 16Ki", vec![16 * 1024]),
+        // All of AdamW in the second-level cache.
+        ("100 of 100", vec![100; 100]),
         ("100 of 1000", vec![1000; 100]),
         ("2000 of 64", vec![64; 2000]),
         ("1 of 256Ki", vec![256 * 1024]),
@@ -92,7 +95,10 @@ fn measure(ctx: &Context, threads: usize, list: &str, sizes: &[usize]) {
         );
     };
 
-    let clip = ClipOptions { mode: ClipMode::GlobalNorm, threshold: 1.0, ..Default::default() };
+    // A step in C without a report.
+    let plain = ClipOptions { report_norms: false, ..Default::default() };
+    let clip = ClipOptions { mode: ClipMode::GlobalNorm, threshold: 1.0, ..plain };
+    let report = ClipOptions { report_norms: true, ..clip };
     let known = ClipOptions { known_sum_sq: n as f64 / 3.0, ..clip };
     let sgd = SgdOptions { lr: 1e-6, ..Default::default() };
     let momentum = SgdOptions { momentum: 0.9, ..sgd };
@@ -126,11 +132,17 @@ fn measure(ctx: &Context, threads: usize, list: &str, sizes: &[usize]) {
     case("clip + sgd", 12, 4, &mut || {
         clip_sgd_f32(ctx, &clip, &sgd, &mut w, &g, None).expect("a step");
     });
+    case("clip + sgd, report", 12, 4, &mut || {
+        clip_sgd_f32(ctx, &report, &sgd, &mut w, &g, None).expect("a step");
+    });
     case("clip + sgd momentum", 20, 4, &mut || {
         clip_sgd_f32(ctx, &clip, &momentum, &mut w, &g, Some(&mut a)).expect("a step");
     });
     case("clip + adamw", 28, 4, &mut || {
         clip_adam_f32(ctx, &clip, &adamw, &mut w, &g, &mut a, &mut b).expect("a step");
+    });
+    case("clip + adamw, report", 28, 4, &mut || {
+        clip_adam_f32(ctx, &report, &adamw, &mut w, &g, &mut a, &mut b).expect("a step");
     });
     case("adamw, norm known", 28, 0, &mut || {
         clip_adam_f32(ctx, &known, &adamw, &mut w, &g, &mut a, &mut b).expect("a step");

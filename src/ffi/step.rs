@@ -29,6 +29,7 @@ unsafe fn read_clip(function: &'static str, clip: *const ek_clip_options) -> Res
         loss_scale: clip.loss_scale,
         nonfinite: choice(function, "clip->nonfinite", clip.nonfinite, nonfinite)?,
         known_sum_sq: clip.known_sum_sq,
+        report_norms: true,
     })
 }
 
@@ -110,8 +111,8 @@ impl Call {
                 grads: T::grads(list.read(&grads)),
                 states: states.each_ref().map(|state| list.write_option(state)),
                 copies: list.write_option(&copies).and_then(T::copies),
-                report: report.wanted(),
             };
+            let clip = ClipOptions { report_norms: report.wanted(), ..clip };
             step(ctx, &clip, step_tensors)
         }?;
         report.set(&done.into());
@@ -125,7 +126,6 @@ struct Step<'a> {
     grads: Grads<'a>,
     states: [Option<TensorListMut<'a>>; 3],
     copies: Option<Copies<'a>>,
-    report: bool,
 }
 
 /// A state that a step has not.
@@ -168,7 +168,7 @@ unsafe fn clip_sgd<T: Gradient>(
     unsafe {
         call.run(grads, states, copies, |ctx, clip, t| {
             let [momentum, ..] = t.states;
-            optim::clip_sgd(f, ctx, clip, &sgd, t.params, t.grads, momentum, t.copies, t.report)
+            optim::clip_sgd(f, ctx, clip, &sgd, t.params, t.grads, momentum, t.copies)
         })
     }
 }
@@ -202,7 +202,7 @@ unsafe fn clip_adam<T: Gradient>(
         call.run(grads, [state("m", count, m), state("v", count, v), no_state(count)], copies, |ctx, clip, t| {
             let [m, v, _] = t.states;
             let (m, v) = (present(m), present(v));
-            optim::clip_adam(f, ctx, clip, &adam, t.params, t.grads, m, v, t.copies, t.report)
+            optim::clip_adam(f, ctx, clip, &adam, t.params, t.grads, m, v, t.copies)
         })
     }
 }
@@ -414,7 +414,7 @@ pub unsafe extern "C" fn ek_clip_rmsprop_f32(
         unsafe {
             call.run::<f32>(grads, states, std::ptr::null(), |ctx, clip, t| {
                 let [square, momentum, mean] = t.states;
-                optim::clip_rmsprop(ctx, clip, &options, t.params, t.grads, present(square), momentum, mean, t.report)
+                optim::clip_rmsprop(ctx, clip, &options, t.params, t.grads, present(square), momentum, mean)
             })
         }
     })
@@ -463,7 +463,7 @@ pub unsafe extern "C" fn ek_clip_adagrad_f32(
         unsafe {
             call.run::<f32>(grads, states, std::ptr::null(), |ctx, clip, t| {
                 let [sum, ..] = t.states;
-                optim::clip_adagrad(ctx, clip, &options, t.params, t.grads, present(sum), t.report)
+                optim::clip_adagrad(ctx, clip, &options, t.params, t.grads, present(sum))
             })
         }
     })
@@ -505,7 +505,7 @@ pub unsafe extern "C" fn ek_clip_lion_f32(
         unsafe {
             call.run::<f32>(grads, states, std::ptr::null(), |ctx, clip, t| {
                 let [m, ..] = t.states;
-                optim::clip_lion(ctx, clip, &options, t.params, t.grads, present(m), t.report)
+                optim::clip_lion(ctx, clip, &options, t.params, t.grads, present(m))
             })
         }
     })

@@ -61,7 +61,7 @@ pub fn clip_adagrad_f32(
     grads: &[&[f32]],
     sum: &mut [&mut [f32]],
 ) -> Result<StepReport> {
-    clip_adagrad(ctx, clip, adagrad, params.into(), TensorList::from(grads).into(), sum.into(), true)
+    clip_adagrad(ctx, clip, adagrad, params.into(), TensorList::from(grads).into(), sum.into())
 }
 
 pub(crate) fn clip_adagrad(
@@ -71,7 +71,6 @@ pub(crate) fn clip_adagrad(
     params: TensorListMut<'_>,
     grads: Grads<'_>,
     sum: TensorListMut<'_>,
-    report: bool,
 ) -> Result<StepReport> {
     let function = "clip_adagrad_f32";
     let values = [("lr", o.lr), ("lr_decay", o.lr_decay), ("eps", o.eps), ("weight_decay", o.weight_decay)];
@@ -84,8 +83,8 @@ pub(crate) fn clip_adagrad(
     };
     let tensors = Tensors { params, grads, states: &[("sum", sum)], copies: None, dice: None };
     match o.second_moment {
-        SecondMoment::Square => step(function, ctx, clip, rule, tensors, report),
-        SecondMoment::Root => step(function, ctx, clip, WithRoot(rule), tensors, report),
+        SecondMoment::Square => step(function, ctx, clip, rule, tensors),
+        SecondMoment::Root => step(function, ctx, clip, WithRoot(rule), tensors),
     }
 }
 

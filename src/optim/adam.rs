@@ -89,7 +89,7 @@ pub fn clip_adam_f32(
     v: &mut [&mut [f32]],
 ) -> Result<StepReport> {
     let grads = TensorList::from(grads).into();
-    clip_adam("clip_adam_f32", ctx, clip, adam, params.into(), grads, m.into(), v.into(), None, true)
+    clip_adam("clip_adam_f32", ctx, clip, adam, params.into(), grads, m.into(), v.into(), None)
 }
 
 /// [`clip_adam_f32`] on gradients in bf16.
@@ -112,7 +112,7 @@ pub fn clip_adam_bf16(
 ) -> Result<StepReport> {
     let copies = params_bf16.map(|list| TensorListMut::from(list).into());
     let grads = TensorList::from(grads).into();
-    clip_adam("clip_adam_bf16", ctx, clip, adam, params.into(), grads, m.into(), v.into(), copies, true)
+    clip_adam("clip_adam_bf16", ctx, clip, adam, params.into(), grads, m.into(), v.into(), copies)
 }
 
 /// [`clip_adam_bf16`] in f16.
@@ -132,7 +132,7 @@ pub fn clip_adam_f16(
 ) -> Result<StepReport> {
     let copies = params_f16.map(|list| TensorListMut::from(list).into());
     let grads = TensorList::from(grads).into();
-    clip_adam("clip_adam_f16", ctx, clip, adam, params.into(), grads, m.into(), v.into(), copies, true)
+    clip_adam("clip_adam_f16", ctx, clip, adam, params.into(), grads, m.into(), v.into(), copies)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -146,7 +146,6 @@ pub(crate) fn clip_adam(
     m: TensorListMut<'_>,
     v: TensorListMut<'_>,
     copies: Option<Copies<'_>>,
-    report: bool,
 ) -> Result<StepReport> {
     super::check_not_negative(function, &[("lr", adam.lr), ("eps", adam.eps), ("weight_decay", adam.weight_decay)])?;
     super::check_decay(function, &[("beta1", adam.beta1), ("beta2", adam.beta2)])?;
@@ -160,17 +159,18 @@ pub(crate) fn clip_adam(
         take1: (1.0 - adam.beta1) as f32,
         penalty: if adam.decoupled { 0.0 } else { adam.weight_decay as f32 },
         shrink: if adam.decoupled { (adam.lr * adam.weight_decay) as f32 } else { 0.0 },
+        none: 0.0,
     };
     let dice = adam.stochastic_seed.map(|seed| Dice { seed, stream: adam.step });
     let tensors = Tensors { params, grads, states: &[("m", m), ("v", v)], copies, dice };
     match adam.second_moment {
         SecondMoment::Square => {
             let rule = Square { moments, take2: (1.0 - adam.beta2) as f32 };
-            step(function, ctx, clip, rule, tensors, report)
+            step(function, ctx, clip, rule, tensors)
         }
         SecondMoment::Root => {
             let rule = Root { moments, roots: Roots::mean(adam.beta2) };
-            step(function, ctx, clip, rule, tensors, report)
+            step(function, ctx, clip, rule, tensors)
         }
     }
 }
@@ -182,6 +182,8 @@ struct Moments {
     take1: f32,
     penalty: f32,
     shrink: f32,
+    /// Zero, unknown to the compiler, which would make three operations of a selection of zeros instead of two.
+    none: f32,
 }
 
 impl Moments {
@@ -197,7 +199,8 @@ impl Moments {
     fn apply<S: Simd>(self, s: S, w: S::F, m: S::F, root: S::F) -> S::F {
         let denominator = s.add(root, s.splat(self.eps));
         let ratio = s.div(m, denominator);
-        let ratio = s.select(s.eq(denominator, s.zero()), s.zero(), ratio);
+        let none = s.splat(self.none);
+        let ratio = s.select(s.eq(denominator, none), none, ratio);
         s.fnma(s.splat(self.rate), ratio, s.fnma(s.splat(self.shrink), w, w))
     }
 }

@@ -49,7 +49,7 @@ pub fn clip_lion_f32(
     grads: &[&[f32]],
     m: &mut [&mut [f32]],
 ) -> Result<StepReport> {
-    clip_lion(ctx, clip, lion, params.into(), TensorList::from(grads).into(), m.into(), true)
+    clip_lion(ctx, clip, lion, params.into(), TensorList::from(grads).into(), m.into())
 }
 
 pub(crate) fn clip_lion(
@@ -59,7 +59,6 @@ pub(crate) fn clip_lion(
     params: TensorListMut<'_>,
     grads: Grads<'_>,
     m: TensorListMut<'_>,
-    report: bool,
 ) -> Result<StepReport> {
     let function = "clip_lion_f32";
     super::check_not_negative(function, &[("lr", o.lr), ("weight_decay", o.weight_decay)])?;
@@ -71,7 +70,7 @@ pub(crate) fn clip_lion(
         take2: (1.0 - o.beta2) as f32,
     };
     let tensors = Tensors { params, grads, states: &[("m", m)], copies: None, dice: None };
-    step(function, ctx, clip, rule, tensors, report)
+    step(function, ctx, clip, rule, tensors)
 }
 
 #[derive(Clone, Copy)]

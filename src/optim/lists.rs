@@ -71,6 +71,7 @@ impl<'a, T: Storage> TensorList<'a, T> {
         self.count
     }
 
+    #[inline]
     pub(crate) fn size(&self, i: usize) -> usize {
         assert!(i < self.count);
         // SAFETY: i is in bounds (asserted), and 'a keeps the list borrowed.
@@ -78,6 +79,7 @@ impl<'a, T: Storage> TensorList<'a, T> {
     }
 
     /// Tensor `i`.
+    #[inline]
     pub(crate) fn tensor(&self, i: usize) -> &'a [T] {
         assert!(i < self.count);
         // SAFETY: i is in bounds (asserted), and 'a keeps the list borrowed.
@@ -130,6 +132,7 @@ impl<'a, T: Storage> TensorListMut<'a, T> {
     /// # Safety
     /// No two pieces that overlap, and no tensor of [`TensorListMut::as_list`], are alive at once.
     #[allow(clippy::mut_from_ref)]
+    #[inline]
     pub(crate) unsafe fn piece(&self, i: usize, range: Range<usize>) -> &mut [T] {
         assert!(i < self.count);
         // SAFETY: i is in bounds (asserted), and 'a keeps the list borrowed.

@@ -1,6 +1,6 @@
 //! The pass that writes the parameters: an update rule over parts of tensors.
 //!
-//! Gradients in half the width, and factors beyond f32, go through a block of f32 that stays in the nearest cache, so that
+//! Gradients in half the width, or limited one by one, and factors beyond f32, go through a block of f32 that stays in the nearest cache, so that
 //! a rule is compiled for f32 alone.
 
 use super::coef::Coef;
@@ -40,57 +40,101 @@ impl Norms {
     }
 }
 
-/// Elements of one tensor that are updated at once.
-pub(super) struct Part<'a> {
-    w: &'a mut [f32],
-    g: &'a [f32],
-    /// As long as w, or empty where the rule has no such state.
-    states: [&'a mut [f32]; MOST_STATES],
+/// Elements of one tensor that are updated at once: n of each, valid for as long as the update that takes them.
+pub(super) struct Part {
+    w: *mut f32,
+    g: *const f32,
+    /// As many as the rule has states.
+    states: [*mut f32; MOST_STATES],
+    n: usize,
     coef: Coef,
-    limit: f32,
-    norms: Option<&'a mut Norms>,
     /// Where w starts in the chunk.
     at: usize,
+}
+
+impl Part {
+    const NONE: Part = Part {
+        w: std::ptr::null_mut(),
+        g: std::ptr::null(),
+        states: [std::ptr::null_mut(); MOST_STATES],
+        n: 0,
+        coef: Coef::ONE,
+        at: 0,
+    };
+}
+
+/// Parts of one chunk in ascending order, which one call of an update takes.
+pub(super) struct Parts<'a> {
+    /// Puts the next part in place, if there is one: tensors may be tiny and many, and moving a part takes longer.
+    next: &'a mut dyn FnMut(&mut Part) -> bool,
+    norms: Option<&'a mut Norms>,
 }
 
 /// What all chunks of a step share.
 pub(super) struct Pass<'a> {
     pub ctx: &'a Context,
     pub tensors: &'a Tensors<'a, 'a>,
-    pub update: &'a (dyn Fn(Part<'_>) + Sync),
-    /// Of the magnitude of a gradient.
+    pub update: &'a (dyn Fn(Parts<'_>) + Sync),
+    /// Of the magnitude of a gradient, infinite if there is none.
     pub limit: f32,
+    /// Whether an update can multiply f32 gradients by all coefficients, and need do no more to them.
+    pub plain: bool,
 }
 
 impl<'a> Pass<'a> {
-    /// Updates elements `range` of a tensor by gradients g, and returns the new ones.
-    fn part(
-        &self,
-        tensor: usize,
-        range: Range<usize>,
-        at: usize,
-        g: &[f32],
-        coef: Coef,
-        norms: Option<&mut Norms>,
-    ) -> &'a [f32] {
+    /// Makes `part` elements `range` of a tensor, with gradients g.
+    #[inline]
+    fn set(&self, part: &mut Part, tensor: usize, range: Range<usize>, at: usize, g: &[f32], coef: Coef) {
         let Tensors { params, states, .. } = self.tensors;
+        let n = range.len();
+        assert!(g.len() == n);
         // SAFETY: pieces and their blocks are disjoint, and no list of params or states is read as a whole meanwhile.
-        let w = unsafe { params.piece(tensor, range.clone()) };
-        let mut parts: [&mut [f32]; MOST_STATES] = [&mut [], &mut [], &mut []];
-        for (part, (_, list)) in parts.iter_mut().zip(*states) {
+        let w = unsafe { params.piece(tensor, range.clone()) }.as_mut_ptr();
+        *part = Part { w, g: g.as_ptr(), states: part.states, n, coef, at };
+        for (state, (_, list)) in part.states.iter_mut().zip(*states) {
             // SAFETY: as above.
-            *part = unsafe { list.piece(tensor, range.clone()) };
+            *state = unsafe { list.piece(tensor, range.clone()) }.as_mut_ptr();
         }
-        (self.update)(Part { w: &mut *w, g, states: parts, coef, limit: self.limit, norms, at });
-        w
+    }
+
+    /// Updates the pieces of a chunk, whose first element is `start` in the whole list.
+    pub(super) fn chunk(
+        &self,
+        start: usize,
+        mut pieces: impl Iterator<Item = (Piece, Coef)>,
+        mut norms: Option<&mut Norms>,
+    ) {
+        if let (Grads::F32(list), true) = (self.tensors.grads, self.plain) {
+            let mut next = |part: &mut Part| {
+                let Some((p, coef)) = pieces.next() else { return false };
+                self.set(part, p.tensor, p.range.clone(), p.at, &list.tensor(p.tensor)[p.range], coef);
+                true
+            };
+            return (self.update)(Parts { next: &mut next, norms });
+        }
+        let mut task = Task::new(self, start);
+        pieces.for_each(|(p, coef)| task.piece(&p, coef, norms.as_deref_mut()));
+    }
+
+    /// Updates elements `range` of a tensor by gradients g.
+    fn block(&self, tensor: usize, range: Range<usize>, at: usize, g: &[f32], coef: Coef, norms: Option<&mut Norms>) {
+        let mut left = true;
+        let mut next = |part: &mut Part| {
+            let first = std::mem::take(&mut left);
+            if first {
+                self.set(part, tensor, range.clone(), at, g, coef);
+            }
+            first
+        };
+        (self.update)(Parts { next: &mut next, norms });
     }
 }
 
 /// Elements that go through f32 at once. Blocks begin at multiples of it in a chunk, as random bits are drawn.
 const BLOCK: usize = DRAWN;
 
-/// A chunk under way.
-pub(super) struct Task<'a> {
+/// A chunk under way whose gradients go through blocks.
+struct Task<'a> {
     pass: &'a Pass<'a>,
     /// Its first element in the whole list.
     start: usize,
@@ -104,42 +148,37 @@ struct Blocks {
     bits: [u16; DRAWN],
 }
 
-/// What happens to a block of new parameters: the elements of the tensor, where they start in the list, and the block.
-type After<'a> = &'a mut dyn FnMut(&mut Blocks, Range<usize>, usize, &[f32]);
+/// What happens to a block of new parameters: the elements of the tensor, and where they start in the list.
+type After<'a> = &'a mut dyn FnMut(&mut Blocks, Range<usize>, usize);
 
 impl<'a> Task<'a> {
-    pub(super) fn new(pass: &'a Pass<'a>, start: usize) -> Task<'a> {
+    fn new(pass: &'a Pass<'a>, start: usize) -> Task<'a> {
         Task { pass, start, blocks: None }
     }
 
     /// Updates a piece.
-    pub(super) fn piece(&mut self, p: &Piece, coef: Coef, norms: Option<&mut Norms>) {
+    fn piece(&mut self, p: &Piece, coef: Coef, norms: Option<&mut Norms>) {
         let Tensors { grads, copies, .. } = self.pass.tensors;
         match (grads, copies) {
-            (Grads::F32(list), _) if coef.is_split() => {
-                let g = &list.tensor(p.tensor)[p.range.clone()];
-                self.pass.part(p.tensor, p.range.clone(), p.at, g, coef, norms);
-            }
-            (Grads::F32(list), _) => self.through_blocks(p, *list, coef, norms, &mut |_, _, _, _| ()),
+            (Grads::F32(list), _) => self.through_blocks(p, *list, coef, norms, &mut |_, _, _| ()),
             (Grads::Bf16(list), Some(Copies::Bf16(to))) => {
-                let copy = &mut |blocks: &mut Blocks, range: Range<usize>, place, w: &[f32]| {
-                    blocks.copy(self.pass, to, p.tensor, range, place, w);
+                let copy = &mut |blocks: &mut Blocks, range: Range<usize>, place| {
+                    blocks.copy(self.pass, to, p.tensor, range, place);
                 };
                 self.through_blocks(p, *list, coef, norms, copy);
             }
             (Grads::F16(list), Some(Copies::F16(to))) => {
-                let copy = &mut |blocks: &mut Blocks, range: Range<usize>, place, w: &[f32]| {
-                    blocks.copy(self.pass, to, p.tensor, range, place, w);
+                let copy = &mut |blocks: &mut Blocks, range: Range<usize>, place| {
+                    blocks.copy(self.pass, to, p.tensor, range, place);
                 };
                 self.through_blocks(p, *list, coef, norms, copy);
             }
-            (Grads::Bf16(list), _) => self.through_blocks(p, *list, coef, norms, &mut |_, _, _, _| ()),
-            (Grads::F16(list), _) => self.through_blocks(p, *list, coef, norms, &mut |_, _, _, _| ()),
+            (Grads::Bf16(list), _) => self.through_blocks(p, *list, coef, norms, &mut |_, _, _| ()),
+            (Grads::F16(list), _) => self.through_blocks(p, *list, coef, norms, &mut |_, _, _| ()),
         }
     }
 
-    /// Updates a piece block by block, each followed by `after` with its range in the tensor, its place in the whole list
-    /// and its new parameters.
+    /// Updates a piece block by block, each followed by `after` with its range in the tensor and its place in the whole list.
     fn through_blocks<T: Storage>(
         &mut self,
         p: &Piece,
@@ -150,22 +189,23 @@ impl<'a> Task<'a> {
     ) {
         let blocks = self.blocks.get_or_insert(Blocks { wide: [0.0; BLOCK], drawn: None, bits: [0; DRAWN] });
         let g = list.tensor(p.tensor);
-        let left = if coef.is_split() { coef } else { Coef::ONE };
+        let limit = self.pass.limit;
+        let left = if coef.is_split() && limit == f32::INFINITY { coef } else { Coef::ONE };
         let (mut start, mut at) = (p.range.start, p.at);
         while start < p.range.end {
             let n = (p.range.end - start).min(BLOCK - at % BLOCK);
             let range = start..start + n;
             let wide = &mut blocks.wide[..n];
-            self.pass.ctx.dispatch(Take { x: &g[range.clone()], coef, y: wide });
-            let w = self.pass.part(p.tensor, range.clone(), at, wide, left, norms.as_deref_mut());
-            after(blocks, range, self.start + at, w);
+            self.pass.ctx.dispatch(Take { x: &g[range.clone()], coef, limit, y: wide });
+            self.pass.block(p.tensor, range.clone(), at, wide, left, norms.as_deref_mut());
+            after(blocks, range, self.start + at);
             (start, at) = (start + n, at + n);
         }
     }
 }
 
 impl Blocks {
-    /// Writes the copy of w, which begins at `place` of the whole list and lies within one block.
+    /// Writes the copy of new parameters, which begin at `place` of the whole list and lie within one block.
     fn copy<T: Half>(
         &mut self,
         pass: &Pass<'_>,
@@ -173,10 +213,9 @@ impl Blocks {
         tensor: usize,
         range: Range<usize>,
         place: usize,
-        w: &[f32],
     ) {
-        // SAFETY: pieces and their blocks are disjoint, and copies are never read.
-        let y = unsafe { to.piece(tensor, range) };
+        // SAFETY: pieces and their blocks are disjoint, copies are never read, and the update of this block is over.
+        let (w, y) = unsafe { (&*pass.tensors.params.piece(tensor, range.clone()), to.piece(tensor, range)) };
         let Some(dice) = pass.tensors.dice else {
             // Not past the caches: a block's ends share their lines with the blocks beside it.
             return pass.ctx.dispatch(Convert { x: w, y, stream: false });
@@ -191,10 +230,12 @@ impl Blocks {
     }
 }
 
-/// y = x in f32, times the coefficient where an update cannot multiply by it.
+/// y = x in f32; unscaled, clipped and limited already where an update cannot do it: by a coefficient beyond f32, or by a
+/// limit, which no update knows.
 struct Take<'a, T> {
     x: &'a [T],
     coef: Coef,
+    limit: f32,
     y: &'a mut [f32],
 }
 
@@ -205,33 +246,29 @@ impl<T: Storage> Kernel for Take<'_, T> {
         let n = self.y.len();
         assert_eq!(self.x.len(), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let whole = n / LANES * LANES;
+        let limited = self.limit < f32::INFINITY;
         let mut i = 0;
-        // SAFETY: vectors of 16, and the last of n - i, are in bounds of both (asserted).
+        // SAFETY: vectors of 16, or of the n - i that remain, are in bounds of both (asserted).
         unsafe {
-            if self.coef.is_split() {
-                while i < whole {
-                    s.store(y.add(i), T::load(s, x.add(i)));
+            if self.coef.is_split() && !limited {
+                while i < n {
+                    s.store_up_to(y.add(i), T::load_up_to(s, x.add(i), n - i), n - i);
                     i += LANES;
                 }
             }
-            while i < whole {
-                s.store(y.add(i), self.coef.of_any(s, T::load(s, x.add(i))));
+            while i < n {
+                let v = self.coef.of_any(s, T::load_up_to(s, x.add(i), n - i));
+                s.store_up_to(y.add(i), clamp(s, v, self.limit), n - i);
                 i += LANES;
-            }
-            if i < n {
-                let v = T::load_first(s, x.add(i), n - i);
-                let v = if self.coef.is_split() { v } else { self.coef.of_any(s, v) };
-                s.store_first(y.add(i), v, n - i);
             }
         }
     }
 }
 
-/// A rule over a part.
+/// A rule over parts.
 pub(super) struct Update<'a, R> {
     pub rule: R,
-    pub part: Part<'a>,
+    pub parts: Parts<'a>,
 }
 
 /// What the loop of an update reads and writes.
@@ -242,6 +279,10 @@ struct Pointers<const STATES: usize> {
     states: [*mut f32; STATES],
 }
 
+/// A part this long begins with what is missing to a cache line, since loads and stores across two lines are slow; a shorter
+/// one is done before that pays.
+const ALIGNED: usize = 32 * LANES;
+
 /// [`Update`] with the number of states that its rule has.
 pub(super) struct Run<'a, R, const STATES: usize>(pub Update<'a, R>);
 
@@ -249,51 +290,43 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for Run<'_, R, STATES> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Update { rule, part } = self.0;
-        let Part { w, g, states, coef, limit, norms, at } = part;
-        let n = w.len();
-        assert!(g.len() == n && states[..STATES].iter().all(|state| state.len() == n));
-        let mut pointers = [std::ptr::null_mut(); STATES];
-        for k in 0..STATES {
-            pointers[k] = states[k].as_mut_ptr();
-        }
-        let p = Pointers { w: w.as_mut_ptr(), g: g.as_ptr(), states: pointers };
-        let apply = Apply { rule, coef, limit };
-        // Whole vectors begin at a cache line of w, and of the other tensors where they are aligned alike: stores across
-        // two lines are slow.
-        let head = if n < 4 * LANES { 0 } else { (LANES - p.w.addr() / size_of::<f32>() % LANES) % LANES };
-        let whole = head + (n - head) / LANES * LANES;
-        let mut i = head;
-        // SAFETY: the first `head`, vectors of 16 and the last of n - i are in bounds of w, g and the states (asserted).
-        unsafe {
-            let Some(norms) = norms else {
-                if head > 0 {
-                    apply.edge::<S, STATES>(s, p, 0, head);
-                }
-                while i < whole {
-                    apply.vector::<S, STATES>(s, p, i);
-                    i += LANES;
-                }
-                if i < n {
-                    apply.edge::<S, STATES>(s, p, i, n - i);
-                }
-                return;
-            };
+        let Update { rule, parts: Parts { next, mut norms } } = self.0;
+        let mut part = Part::NONE;
+        while next(&mut part) {
+            let Part { w, g, states, n, coef, at } = part;
+            let mut pointers = [std::ptr::null_mut(); STATES];
+            pointers.copy_from_slice(&states[..STATES]);
+            let p = Pointers { w, g, states: pointers };
+            let apply = Apply { rule, coef };
+            // Whole vectors then begin at a cache line of w, and of the other tensors where they are aligned alike.
+            let head = if n < ALIGNED { 0 } else { (LANES - p.w.addr() / size_of::<f32>() % LANES) % LANES };
+            let whole = head + (n - head) / LANES * LANES;
             if head > 0 {
-                s.outline(&mut Ends { apply, p, i: 0, n: head, at, norms: &mut *norms });
+                s.outline(&mut Ends { apply, p, i: 0, n: head, at, norms: norms.as_deref_mut() });
             }
-            let mut update = FewSquares::load(s, &norms.update, at + head);
-            let mut params = FewSquares::load(s, &norms.params, at + head);
-            while i < whole {
-                let (old, new) = apply.vector::<S, STATES>(s, p, i);
-                update.add(s, s.sub(new, old));
-                params.add(s, new);
-                i += LANES;
+            let mut i = head;
+            // SAFETY: vectors of 16 from the head on are in bounds of w, g and the states (Part).
+            unsafe {
+                if let Some(norms) = norms.as_deref_mut() {
+                    let mut update = FewSquares::load(s, &norms.update, at + head);
+                    let mut params = FewSquares::load(s, &norms.params, at + head);
+                    while i < whole {
+                        let (old, new) = apply.vector::<S, STATES>(s, p, i);
+                        update.add(s, s.sub(new, old));
+                        params.add(s, new);
+                        i += LANES;
+                    }
+                    update.store(s, &mut norms.update, at + head);
+                    params.store(s, &mut norms.params, at + head);
+                } else {
+                    while i < whole {
+                        apply.vector::<S, STATES>(s, p, i);
+                        i += LANES;
+                    }
+                }
             }
-            update.store(s, &mut norms.update, at + head);
-            params.store(s, &mut norms.params, at + head);
             if i < n {
-                s.outline(&mut Ends { apply, p, i, n: n - i, at, norms });
+                s.outline(&mut Ends { apply, p, i, n: n - i, at, norms: norms.as_deref_mut() });
             }
         }
     }
@@ -307,22 +340,43 @@ struct Ends<'a, R, const STATES: usize> {
     n: usize,
     /// Where element 0 is in the chunk.
     at: usize,
-    norms: &'a mut Norms,
+    norms: Option<&'a mut Norms>,
 }
 
 impl<R: Rule<STATES>, const STATES: usize> Kernel for &mut Ends<'_, R, STATES> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let place = self.at + self.i;
-        let mut update = FewSquares::load(s, &self.norms.update, place);
-        let mut params = FewSquares::load(s, &self.norms.params, place);
         // SAFETY: n < 16 elements from i on are in bounds (Run).
         let (old, new) = unsafe { self.apply.edge::<S, STATES>(s, self.p, self.i, self.n) };
+        let Some(norms) = &mut self.norms else { return };
+        let place = self.at + self.i;
+        let mut update = FewSquares::load(s, &norms.update, place);
+        let mut params = FewSquares::load(s, &norms.params, place);
         update.add(s, s.sub(new, old));
         params.add(s, new);
-        update.store(s, &mut self.norms.update, place);
-        params.store(s, &mut self.norms.params, place);
+        update.store(s, &mut norms.update, place);
+        params.store(s, &mut norms.params, place);
+    }
+}
+
+/// Stores the first `n` lanes, 1 to 15: a masked store is slow, so that there is no more than one.
+///
+/// # Safety
+/// They are in bounds.
+#[inline(always)]
+unsafe fn store_end<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
+    let (low, high) = s.halves(v);
+    // SAFETY: the caller's contract.
+    unsafe {
+        if n < LANES / 2 {
+            s.store_first_h(p, low, n);
+        } else {
+            s.store_h(p, low);
+            if n > LANES / 2 {
+                s.store_first_h(p.add(LANES / 2), high, n - LANES / 2);
+            }
+        }
     }
 }
 
@@ -331,7 +385,6 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for &mut Ends<'_, R, STATES> {
 struct Apply<R> {
     rule: R,
     coef: Coef,
-    limit: f32,
 }
 
 impl<R> Apply<R> {
@@ -351,7 +404,7 @@ impl<R> Apply<R> {
                 states[k] = s.load(p.states[k].add(i));
             }
             let old = s.load(p.w.add(i));
-            let g = clamp(s, self.coef.of(s, s.load(p.g.add(i))), self.limit);
+            let g = self.coef.of(s, s.load(p.g.add(i)));
             let (new, states) = self.rule.update(s, old, g, states);
             s.store(p.w.add(i), new);
             for k in 0..STATES {
@@ -377,11 +430,11 @@ impl<R> Apply<R> {
                 states[k] = s.load_first(p.states[k].add(i), rest);
             }
             let old = s.load_first(p.w.add(i), rest);
-            let g = clamp(s, self.coef.of(s, s.load_first(p.g.add(i), rest)), self.limit);
+            let g = self.coef.of(s, s.load_first(p.g.add(i), rest));
             let (new, states) = self.rule.update(s, old, g, states);
-            s.store_first(p.w.add(i), new, rest);
+            store_end(s, p.w.add(i), new, rest);
             for k in 0..STATES {
-                s.store_first(p.states[k].add(i), states[k], rest);
+                store_end(s, p.states[k].add(i), states[k], rest);
             }
             // A rule may make anything of the zeros past the end.
             (old, s.select(s.first(rest), new, s.zero()))

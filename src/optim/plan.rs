@@ -66,12 +66,24 @@ impl<'a> Plan<'a> {
         self.starts.len()
     }
 
+    /// Bytes of all elements as `T`.
+    pub(super) fn bytes<T>(&self) -> usize {
+        self.elements * size_of::<T>()
+    }
+
     /// Calls `f` once for every chunk, at about `ns` nanoseconds an element. The order is descending if `back`: a second
     /// pass then begins with what the first one left in the caches.
     pub(super) fn for_each(&self, ctx: &Context, ns: f64, back: bool, f: impl Fn(usize) + Sync) {
         let chunks = self.chunks();
         let work = Work::elements(self.elements + self.tensors * TENSOR_COST, ns);
         ctx.for_each(work, chunks, |task| f(if back { chunks - 1 - task } else { task }));
+    }
+
+    /// Calls `f` once for every group of `size` chunks; the last one may have fewer.
+    pub(super) fn groups(&self, ctx: &Context, ns: f64, size: usize, f: impl Fn(Range<usize>) + Sync) {
+        let chunks = self.chunks();
+        let work = Work::elements(self.elements + self.tensors * TENSOR_COST, ns);
+        ctx.for_each(work, chunks.div_ceil(size), |task| f(task * size..chunks.min((task + 1) * size)));
     }
 
     /// As [`Plan::for_each`], keeping `PARTS` numbers of every chunk at `parts[chunk·PARTS ..]`.
@@ -89,6 +101,12 @@ impl<'a> Plan<'a> {
             // SAFETY: each chunk has its own PARTS elements.
             unsafe { shared.piece(chunk * PARTS..(chunk + 1) * PARTS) }.copy_from_slice(&sums);
         });
+    }
+
+    /// The tensor and the range that a whole chunk is of, if it is of one tensor.
+    pub(super) fn whole<T: Storage>(&self, list: TensorList<'_, T>, chunk: usize) -> Option<(usize, Range<usize>)> {
+        let [tensor, start] = self.starts[chunk];
+        (start + CHUNK <= list.size(tensor)).then_some((tensor, start..start + CHUNK))
     }
 
     /// The pieces of a chunk in ascending order, none of them empty. `list` is the planned one or one of the same sizes.

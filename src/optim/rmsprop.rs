@@ -79,7 +79,6 @@ pub fn clip_rmsprop_f32(
         square_avg.into(),
         momentum,
         grad_avg,
-        true,
     )
 }
 
@@ -93,7 +92,6 @@ pub(crate) fn clip_rmsprop(
     square_avg: TensorListMut<'_>,
     momentum: Option<TensorListMut<'_>>,
     grad_avg: Option<TensorListMut<'_>>,
-    report: bool,
 ) -> Result<StepReport> {
     let function = "clip_rmsprop_f32";
     let values = [("lr", o.lr), ("eps", o.eps), ("weight_decay", o.weight_decay), ("momentum", o.momentum)];
@@ -121,12 +119,12 @@ pub(crate) fn clip_rmsprop(
     let square = ("square_avg", square_avg);
     let tensors = |states| Tensors { params, grads, states, copies: None, dice: None };
     match (momentum, grad_avg) {
-        (None, None) => step(function, ctx, clip, rule, tensors(&[square]), report),
-        (Some(b), None) => step(function, ctx, clip, WithMomentum(rule), tensors(&[square, ("momentum", b)]), report),
-        (None, Some(a)) => step(function, ctx, clip, Centered(rule), tensors(&[square, ("grad_avg", a)]), report),
+        (None, None) => step(function, ctx, clip, rule, tensors(&[square])),
+        (Some(b), None) => step(function, ctx, clip, WithMomentum(rule), tensors(&[square, ("momentum", b)])),
+        (None, Some(a)) => step(function, ctx, clip, Centered(rule), tensors(&[square, ("grad_avg", a)])),
         (Some(b), Some(a)) => {
             let states = &[square, ("momentum", b), ("grad_avg", a)];
-            step(function, ctx, clip, CenteredWithMomentum(rule), tensors(states), report)
+            step(function, ctx, clip, CenteredWithMomentum(rule), tensors(states))
         }
     }
 }

@@ -79,7 +79,7 @@ pub fn clip_sgd_f32(
     momentum: Option<&mut [&mut [f32]]>,
 ) -> Result<StepReport> {
     let momentum = momentum.map(Into::into);
-    clip_sgd("clip_sgd_f32", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, None, true)
+    clip_sgd("clip_sgd_f32", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, None)
 }
 
 /// [`clip_sgd_f32`] on gradients in bf16.
@@ -100,7 +100,7 @@ pub fn clip_sgd_bf16(
 ) -> Result<StepReport> {
     let copies = params_bf16.map(|list| TensorListMut::from(list).into());
     let momentum = momentum.map(Into::into);
-    clip_sgd("clip_sgd_bf16", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, copies, true)
+    clip_sgd("clip_sgd_bf16", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, copies)
 }
 
 /// [`clip_sgd_bf16`] in f16.
@@ -118,7 +118,7 @@ pub fn clip_sgd_f16(
 ) -> Result<StepReport> {
     let copies = params_f16.map(|list| TensorListMut::from(list).into());
     let momentum = momentum.map(Into::into);
-    clip_sgd("clip_sgd_f16", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, copies, true)
+    clip_sgd("clip_sgd_f16", ctx, clip, sgd, params.into(), TensorList::from(grads).into(), momentum, copies)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -131,7 +131,6 @@ pub(crate) fn clip_sgd(
     grads: Grads<'_>,
     momentum: Option<TensorListMut<'_>>,
     copies: Option<Copies<'_>>,
-    report: bool,
 ) -> Result<StepReport> {
     super::check_not_negative(
         function,
@@ -151,7 +150,7 @@ pub(crate) fn clip_sgd(
     let descend = Descend { lr: sgd.lr as f32, decay: sgd.weight_decay as f32 };
     let dice = sgd.stochastic_seed.map(|seed| Dice { seed, stream: 0 });
     if sgd.momentum == 0.0 {
-        return step(function, ctx, clip, descend, Tensors { params, grads, states: &[], copies, dice }, report);
+        return step(function, ctx, clip, descend, Tensors { params, grads, states: &[], copies, dice });
     }
     let Some(momentum) = momentum else {
         let detail = format!("momentum is {} but no momentum tensors are given", sgd.momentum);
@@ -165,7 +164,7 @@ pub(crate) fn clip_sgd(
         first: sgd.first_step,
     };
     let tensors = Tensors { params, grads, states: &[("momentum", momentum)], copies, dice };
-    step(function, ctx, clip, rule, tensors, report)
+    step(function, ctx, clip, rule, tensors)
 }
 
 #[derive(Clone, Copy)]

@@ -69,7 +69,7 @@ impl Grads<'_> {
     pub(super) fn add_squares(&self, ctx: &Context, p: &Piece, lanes: &mut Lanes<LANES>) {
         any!(*self, list => {
             let x = &list.tensor(p.tensor)[p.range.clone()];
-            ctx.dispatch(SumSquares { x, lanes, at: p.at, apart: false });
+            ctx.dispatch(SumSquares { pieces: &mut std::iter::once((x, p.at)), lanes });
         })
     }
 
