@@ -4,18 +4,17 @@ use crate::common::*;
 use evenkeel::activation::*;
 use evenkeel::{Activation, Context, Error};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
-use std::io::Write;
 
-const SELU_SCALE: f64 = 1.0507009873554804934193349852946;
-const SELU_ALPHA: f64 = 1.6732632423543772848170429916717;
+pub const SELU_SCALE: f64 = 1.0507009873554804934193349852946;
+pub const SELU_ALPHA: f64 = 1.6732632423543772848170429916717;
 
 /// The documented bound on the error of φ and of φ', in ULP.
-const BOUND: f64 = 1.0;
+pub const BOUND: f64 = 1.0;
 /// Within 0.05 of a zero of φ' the error may be this large instead.
-const ABSOLUTE: f64 = 1.0 / (1u64 << 25) as f64;
+pub const ABSOLUTE: f64 = 1.0 / (1u64 << 25) as f64;
 
 /// Every activation, those with a parameter for several.
-fn cases() -> Vec<(Activation, f32)> {
+pub fn cases() -> Vec<(Activation, f32)> {
     let mut cases: Vec<_> = Activation::ALL.into_iter().map(|act| (act, 1.0)).collect();
     cases.extend([0.01, 0.0, -0.5].map(|slope| (Activation::LeakyRelu, slope)));
     cases.extend([0.3, 2.5, -1.5, 1e30].map(|alpha| (Activation::Elu, alpha)));
@@ -33,7 +32,8 @@ fn gelu_tanh_z(x: f64) -> (f64, f64) {
 }
 
 /// φ(x) without cancellation; the limits at ±∞.
-fn forward(act: Activation, p: f64, x: f64) -> f64 {
+#[inline(always)]
+pub fn forward(act: Activation, p: f64, x: f64) -> f64 {
     use Activation::*;
     let gated = matches!(act, Gelu | GeluTanh | Silu | Mish | HardSwish);
     if gated && x.abs() > 1000.0 {
@@ -95,7 +95,8 @@ fn forward(act: Activation, p: f64, x: f64) -> f64 {
 }
 
 /// φ'(x) without cancellation; the limits at ±∞.
-fn derivative(act: Activation, p: f64, x: f64) -> f64 {
+#[inline(always)]
+pub fn derivative(act: Activation, p: f64, x: f64) -> f64 {
     use Activation::*;
     if act == Identity {
         return 1.0;
@@ -142,7 +143,7 @@ fn derivative(act: Activation, p: f64, x: f64) -> f64 {
 }
 
 /// The zero of φ', for those that have one.
-fn zero_of_derivative(act: Activation) -> Option<f64> {
+pub fn zero_of_derivative(act: Activation) -> Option<f64> {
     match act {
         Activation::Gelu => Some(-0.7517916),
         Activation::GeluTanh => Some(-0.7524614),
@@ -153,7 +154,7 @@ fn zero_of_derivative(act: Activation) -> Option<f64> {
 }
 
 /// Every binade of both signs, subnormals, zeros, infinities and NaN, and the edges where results change their nature.
-fn sample() -> Vec<f32> {
+pub fn sample() -> Vec<f32> {
     let stride = if quick() { 1_048_583 } else { 16_411 };
     let mut x: Vec<f32> = (0..=u32::MAX).step_by(stride).map(f32::from_bits).collect();
     let ends = [0.0, f32::from_bits(1), f32::MIN_POSITIVE, 0.5, 1.0, 3.0, 1.84e19, f32::MAX, f32::INFINITY, f32::NAN];
@@ -168,13 +169,13 @@ fn sample() -> Vec<f32> {
     x
 }
 
-fn run_forward(ctx: &Context, act: Activation, p: f32, x: &[f32]) -> Vec<f32> {
+pub fn run_forward(ctx: &Context, act: Activation, p: f32, x: &[f32]) -> Vec<f32> {
     let mut y = vec![f32::NAN; x.len()];
     activation_forward_f32(ctx, act, p, x, &mut y).expect("valid arguments");
     y
 }
 
-fn run_derivative(ctx: &Context, act: Activation, p: f32, x: &[f32]) -> Vec<f32> {
+pub fn run_derivative(ctx: &Context, act: Activation, p: f32, x: &[f32]) -> Vec<f32> {
     let mut d = vec![f32::NAN; x.len()];
     activation_derivative_f32(ctx, act, p, x, &mut d).expect("valid arguments");
     d
@@ -448,62 +449,4 @@ fn numbers_name_activations() {
     }
     assert_eq!(Activation::from_i32(18), None);
     assert_eq!(Activation::from_i32(-1), None);
-}
-
-/// The largest errors over all arguments, printed and held against the bound.
-///
-/// `EVENKEEL_STRIDE` thins the arguments out, `EVENKEEL_ONLY` names one activation, as in `Gelu`, and `EVENKEEL_PART`, as
-/// in `3/16`, takes one part of the arguments. Runs on the fastest instruction set; every 64th argument must have the
-/// specification's bits too.
-#[test]
-#[ignore = "exhaustive: all 2^32 arguments of every activation, some minutes each"]
-fn exhaustive() {
-    const CHUNK: u32 = 1 << 20;
-    let var = |name: &str| std::env::var(name).ok();
-    let stride: u32 = var("EVENKEEL_STRIDE").map_or(1, |s| s.parse().expect("a number"));
-    let only = var("EVENKEEL_ONLY");
-    let part = var("EVENKEEL_PART").map(|p| p.split('/').map(|n| n.parse().expect("k/n")).collect::<Vec<u32>>());
-    let (part, parts) = part.map_or((0, 1), |p| (p[0], p[1]));
-    let ctx = Context::builder().num_threads(1).build().expect("a context");
-    let spec = specification();
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get()) as u32;
-    let progress = |text: String| {
-        // Not print!, which the test harness would capture.
-        write!(std::io::stderr(), "{text}").expect("stderr");
-    };
-    for (act, p) in cases().into_iter().filter(|(act, _)| only.as_ref().is_none_or(|o| *o == format!("{act:?}"))) {
-        let work = |t: u32| {
-            let mut most = [(0.0, 0.0); 2];
-            for chunk in (t * parts + part..u32::MAX / CHUNK + 1).step_by((threads * parts) as usize) {
-                if t == 0 {
-                    progress(format!("\r{act:?}({p}) {:3} %", chunk / ((u32::MAX / CHUNK + 1) / 100)));
-                }
-                let bits = |i: u32| chunk * CHUNK + i * stride + chunk % stride;
-                let x: Vec<f32> = (0..CHUNK / stride).map(|i| f32::from_bits(bits(i))).collect();
-                let (y, d) = (run_forward(&ctx, act, p, &x), run_derivative(&ctx, act, p, &x));
-                let found = worst(act, p, &x, &y, &d);
-                for (most, found) in most.iter_mut().zip(found) {
-                    if found.0 > most.0 {
-                        *most = found;
-                    }
-                }
-                if ctx.isa().is_fused() {
-                    let few = |v: &[f32]| v.iter().copied().skip(chunk as usize % 64).step_by(64).collect::<Vec<_>>();
-                    let x = few(&x);
-                    assert_same_bits(&format!("{act:?}({p})"), &few(&y), &run_forward(&spec, act, p, &x));
-                    assert_same_bits(&format!("{act:?}'({p})"), &few(&d), &run_derivative(&spec, act, p, &x));
-                }
-            }
-            most
-        };
-        let found: Vec<_> = std::thread::scope(|scope| {
-            let work = &work;
-            let workers: Vec<_> = (0..threads).map(|t| scope.spawn(move || work(t))).collect();
-            workers.into_iter().map(|w| w.join().expect("a worker")).collect()
-        });
-        let most = |i: usize| found.iter().map(|f| f[i]).fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
-        let (y, d) = (most(0), most(1));
-        progress(format!("\r{act:?}({p}): {:.4} ULP at {:e}, derivative {:.4} at {:e}\n", y.0, y.1, d.0, d.1));
-        assert!(y.0.max(d.0) <= BOUND, "{act:?}({p})");
-    }
 }

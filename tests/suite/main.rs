@@ -1,6 +1,7 @@
 //! The test suite: one module for each family.
 
 mod activation;
+mod activation_sweep;
 mod attention;
 mod attention_scalar;
 mod attention_truth;
