@@ -8,19 +8,21 @@ columns, families = [], {}
 for argument in sys.argv[1:]:
     name, path = argument.split("=", 1)
     columns.append(name)
-    last, ended = None, 0
+    last, family, ended = None, None, False
     for line in open(path, encoding="utf-8", errors="replace"):
         stamp, _, text = line.rstrip("\r\n").partition(" ")
-        if match := re.match(r"test (\w+?)(_\w+)?::\S+ \.\.\. (\w+)", text):
-            family, outcome = match[1], match[3]
-            assert outcome in ("ok", "ignored"), f"{path}: {text}"
-            passed, seconds = families.setdefault(family, {}).get(name, (0, 0.0))
-            spent = float(stamp) - (float(stamp) if last is None else last)
-            families[family][name] = (passed + (outcome == "ok"), seconds + spent)
+        if match := re.match(r"test ([a-z0-9]+)(_\w+)?::\S+ \.\.\. (.*)", text):
+            family, text = match[1], match[3]
         elif match := re.match(r"test result: (\w+)", text):
             assert match[1] == "ok", f"{path}: {text}"
-            ended += 1
-        if text.startswith(("running ", "test ")):
+            ended = True
+        # What a test itself prints comes before its outcome.
+        if family and (match := re.match(r"(ok|ignored|FAILED)\b", text)):
+            assert match[1] != "FAILED", f"{path}: {line}"
+            passed, seconds = families.setdefault(family, {}).get(name, (0, 0.0))
+            families[family][name] = (passed + (match[1] == "ok"), seconds + float(stamp) - last)
+            last, family = float(stamp), None
+        elif text.startswith("running "):
             last = float(stamp)
     assert ended, f"{path} has no end"
 

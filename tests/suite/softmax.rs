@@ -82,7 +82,8 @@ fn every_instruction_set_and_thread_count_gives_the_specifications_bits() {
     let random = (0..samples(16)).map(|i| [1 + Rng::new(i as u64).below(60), 1 + Rng::new(i as u64 + 99).below(300)]);
     let spec = specification();
     let contexts: Vec<Context> = exact_contexts().collect();
-    for shape in SHAPES.into_iter().chain(random) {
+    for [rows, cols] in SHAPES.into_iter().chain(random) {
+        let shape = [if quick() { rows.min((20_000 / cols.max(1)).max(1)) } else { rows }, cols];
         let x = logits(&mut rng, shape);
         let dy = rng.vec(x.len(), Rng::normal);
         for ((name, f), (_, b)) in FORWARD.into_iter().zip(BACKWARD) {
