@@ -187,6 +187,34 @@ pub fn samples(full: usize) -> usize {
     if quick() { (full / 16).max(1) } else { full }
 }
 
+/// Whether this machine's own instruction rounds what lies halfway between two halves up and not to even. Bochs's does: no
+/// f16 can be right there.
+fn halfway_goes_up() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("f16c") {
+        use std::arch::x86_64::*;
+        #[target_feature(enable = "f16c")]
+        fn half(x: f32) -> i32 {
+            _mm_cvtsi128_si32(_mm_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm_set_ss(x)))
+        }
+        // SAFETY: the machine has it.
+        return unsafe { half(std::hint::black_box(2f32.powi(-25))) } != 0;
+    }
+    false
+}
+
+/// `x`; on a machine where [`halfway_goes_up`], a little more in place of what is halfway between two halves.
+pub fn off_halfway(mut x: Vec<f32>) -> Vec<f32> {
+    if halfway_goes_up() {
+        for x in &mut x {
+            let steps = x.abs() * 2f32.powi(24);
+            let halfway = if steps < 1024.0 { steps.fract() == 0.5 } else { x.to_bits() & 0x1fff == 0x1000 };
+            *x = if halfway { f32::from_bits(x.to_bits() + 1) } else { *x };
+        }
+    }
+    x
+}
+
 /// `n` values of which the first thousands are `f`'s and the rest repeat them: for tensors beyond the caches, whose
 /// values matter less than their number.
 pub fn repeated<T: Copy>(rng: &mut Rng, n: usize, f: impl FnMut(&mut Rng) -> T) -> Vec<T> {
