@@ -126,7 +126,7 @@ impl ContextBuilder {
     }
 
     /// Subnormal inputs and results count as zero inside a call, on every thread that works for it. The
-    /// floating-point state of each thread is restored after.
+    /// floating-point state of each thread is restored after. WebAssembly has no such state, and keeps them.
     pub fn flush_subnormals(mut self, on: bool) -> Self {
         self.flush_subnormals = on;
         self

@@ -172,6 +172,10 @@ impl Pool {
 
     /// The pool, started if need be. Lock-free, so that a fork in the middle of it leaves nothing locked.
     fn get(&self) -> Option<&rayon::ThreadPool> {
+        // There neither threads nor process numbers exist.
+        if cfg!(all(target_family = "wasm", not(target_feature = "atomics"))) {
+            return None;
+        }
         let process = std::process::id();
         let mut seen = self.started.load(Ordering::Acquire);
         loop {

@@ -27,6 +27,19 @@
 //! A row's gradient is carried back with a power of two of its own, which moves only when the largest entry of the row
 //! leaves 2⁻⁴⁰ … 2⁸⁰. The results are those of plain f32 as long as nothing in it would have left f32's range, and right after
 //! that: `step_norms` shows 1e-70 and not 0, and gradients come back that pass through such steps.
+//!
+//! ```
+//! use evenkeel::{Context, recurrent::lstm_forward_f32};
+//! let ctx = Context::global()?;
+//! // Two steps of one unit, in a batch of one. Its gates: i and o half open, f wide open, g = tanh(x).
+//! let (w_ih, w_hh, bias) = ([0.0, 0.0, 1.0, 0.0], [0.0; 4], [0.0, 100.0, 0.0, 0.0]);
+//! let (mut h, mut c, mut z) = ([0.0; 2], [0.0; 2], [0.0; 8]);
+//! let x = [0.5, -0.5];
+//! lstm_forward_f32(ctx, 2, 1, 1, 1, &x, None, &w_ih, &w_hh, Some(&bias), None, None, &mut h, &mut c, &mut z)?;
+//! assert_eq!(c, [0.5 * 0.5f32.tanh(), 0.0]);
+//! assert_eq!(z[..4], [0.0, 100.0, 0.5, 0.0]);
+//! # Ok::<(), evenkeel::Error>(())
+//! ```
 
 mod backward;
 mod carry;

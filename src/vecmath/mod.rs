@@ -6,6 +6,12 @@
 //! sample of every binade, the ignored ones sweep. Subnormal arguments and results count like any other, NaN gives NaN,
 //! and limits are taken at ±∞.
 //! Where one float does not carry enough, [`dd`] carries two. The portable vector without FMA is a little less exact.
+//!
+//! ```
+//! use evenkeel::simd::{Scalar, Simd};
+//! let y = Scalar.to_array(evenkeel::vecmath::tanh(Scalar, Scalar.splat(0.0)));
+//! assert_eq!(y, [0.0; 16]);
+//! ```
 
 pub mod dd;
 mod exp;

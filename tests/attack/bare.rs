@@ -16,6 +16,44 @@ unsafe extern "C" {
     fn ek_context_isa(ctx: *const c_void) -> i32;
 }
 
+/// Declares the functions that fill a struct of the caller's, and lists them.
+macro_rules! fills {
+    ($($name:ident)*) => {
+        unsafe extern "C" {
+            $(fn $name(out: *mut c_void);)*
+        }
+        const FILLS: &[(&str, unsafe extern "C" fn(*mut c_void))] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+fills! {
+    ek_clip_options_init ek_step_report_init ek_sgd_options_init ek_adam_options_init ek_rmsprop_options_init
+    ek_adagrad_options_init ek_lion_options_init ek_loss_scaler_init ek_schedule_init ek_tensor_stats_init
+    ek_flow_report_init
+}
+
+/// Every function without tensors, called by its name; a context is made and destroyed without computing.
+pub fn every(mut around: impl FnMut(&'static str, &mut (dyn FnMut() + Send))) {
+    // SAFETY: 4 KiB, more than any struct; names are static; each context is destroyed once, by its only user.
+    unsafe {
+        for (name, fill) in FILLS.iter().copied().chain([("ek_context_options_init", ek_context_options_init as _)]) {
+            around(name, &mut || fill([0u64; 512].as_mut_ptr().cast()));
+        }
+        around("ek_version", &mut || assert!(ek_version() > 0));
+        around("ek_version_string", &mut || assert!(!ek_version_string().is_null()));
+        around("ek_status_string", &mut || assert!(!ek_status_string(3).is_null()));
+        around("ek_isa_name", &mut || assert!(!ek_isa_name(2).is_null()));
+        around("ek_last_error", &mut || assert!(!ek_last_error().is_null()));
+        around("ek_context_num_threads", &mut || assert!(ek_context_num_threads(std::ptr::null()) > 0));
+        around("ek_context_isa", &mut || assert!(ek_context_isa(std::ptr::null()) > 0));
+        around("ek_context_create", &mut || {
+            let mut out = std::ptr::null_mut();
+            assert_eq!(ek_context_create(std::ptr::null(), &mut out), 0);
+            ek_context_destroy(out);
+        });
+    }
+}
+
 /// The bytes of ek_context_options, and where its fields lie.
 const SIZE: usize = 48;
 const NUM_THREADS: usize = 8;

@@ -168,6 +168,17 @@ fn two_static_libraries_of_rust_in_one_program() {
 }
 
 #[test]
+fn the_c_reference_is_made_without_a_warning() {
+    if have(&["doxygen"]) {
+        run(&mut Command::new(root().join("scripts/reference.sh")));
+        let page = std::fs::read_to_string(root().join("target/reference/html/evenkeel_8h.html")).expect("a page");
+        let symbols = std::fs::read_to_string(root().join("tests/c_api/symbols.txt")).expect("the list");
+        let missing: Vec<_> = symbols.lines().filter(|name| !page.contains(*name)).collect();
+        assert!(missing.is_empty(), "not in the reference: {missing:?}");
+    }
+}
+
+#[test]
 fn the_abi_is_that_of_the_baseline() {
     if have(&["cc", "abidw", "abidiff"]) {
         run(&mut Command::new(root().join("tests/abi/check.sh")));

@@ -41,20 +41,29 @@ bochs=(bochs-bin:bochs /usr/share/bochs/BIOS-bochs-latest:bochsbios /usr/lib/ISO
   /usr/lib/syslinux/modules/bios/ldlinux.c32:syslinux-common genisoimage:genisoimage cpio:cpio
   busybox:busybox-static)
 
+# stamped FILE: a filter that also writes each line, after the second that it came in, to FILE.
+stamped() {
+  local line
+  while IFS= read -r line || [ -n "$line" ]; do
+    printf '%s\n' "$line"
+    printf '%s %s\n' "$EPOCHREALTIME" "$line" >> "$1"
+  done
+}
+
 # run_suite EXPECTED [FILTER...]: the test suite, quick, in release; fails unless the instruction sets under test
-# were exactly EXPECTED, as tests/suite/common.rs prints them. Without a filter the vectors and the functions on them.
+# were exactly EXPECTED, as tests/suite/common.rs prints them. Its stamped output goes to EVENKEEL_ISA_LOG, if that is set.
 cargo_args=()
 test_threads=$(nproc)
 run_suite() {
   local expected=$1 log
   shift
-  [ $# -gt 0 ] || set -- simd:: vecmath::
-  log=$(mktemp)
+  log=${EVENKEEL_ISA_LOG:-$(mktemp)}
   # shellcheck disable=SC2064
-  trap "rm -f '$log'" EXIT
+  [ -n "${EVENKEEL_ISA_LOG:-}" ] || trap "rm -f '$log'" EXIT
   export EVENKEEL_QUICK=1 EVENKEEL_REQUIRE_ISA=$expected
-  cargo test --release --test suite "${cargo_args[@]}" -- --test-threads "$test_threads" "$@" 2>&1 | tee "$log"
-  tr -d '\r' < "$log" | grep -q "instruction sets under test: $expected\$" ||
+  cargo test --release --test suite "${cargo_args[@]}" -- --test-threads "$test_threads" "$@" 2>&1 |
+    sed -u 's/\r//g' | stamped "$log"
+  grep -q "instruction sets under test: $expected\$" "$log" ||
     die "the instruction sets under test were not: $expected"
 }
 

@@ -5,10 +5,10 @@
 . "$(dirname "$0")/common.sh"
 need "${qemu_x86[@]}"
 # Two tests are beyond qemu's user mode: a child process that is started anew runs on the real CPU, and a forked one gets no
-# threads. Attention takes an emulator longer than ten minutes: `tests/isa/sse2.sh attention` runs it.
-[ $# -gt 0 ] || set -- --skip context::a_forked_child_computes_too --skip context::the_environment_chooses \
-  --skip attention
+# threads.
+[ $# -gt 0 ] || set -- --skip context::a_forked_child_computes_too --skip context::the_environment_chooses
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64 -cpu Nehalem"
 run_suite "portable, scalar" "$@"
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64 -cpu max,-fma"
+unset EVENKEEL_ISA_LOG
 run_suite "portable, scalar" simd::

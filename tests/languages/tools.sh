@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../isa/common.sh"
 
 need gcc:gcc g++:g++ make:make strip:binutils pkg-config:pkg-config cmake:cmake luajit:luajit ruby:ruby gfortran:gfortran \
-  go:golang-go python3:python3 node:nodejs npm:npm abidw:abigail-tools
+  go:golang-go python3:python3 node:nodejs npm:npm abidw:abigail-tools doxygen:doxygen
 python3 -c 'import ensurepip' 2> /dev/null || need no-venv:python3-venv
 
 venv=$root/target/languages/venv

@@ -8,8 +8,17 @@ use evenkeel::vecmath;
 /// Rows, and keys, that share the end of a sum on the diagonal.
 const GROUP: usize = 16;
 
+/// Each exponential, some at a time: the specification's vector has 16 lanes.
+fn exps(x: &[f32]) -> Vec<f32> {
+    let some = |x: &[f32]| {
+        let lanes: [f32; 16] = std::array::from_fn(|i| x.get(i).copied().unwrap_or(0.0));
+        Scalar.to_array(vecmath::exp_fall(Scalar, Scalar.from_array(lanes))).into_iter().take(x.len())
+    };
+    x.chunks(16).flat_map(some).collect()
+}
+
 fn exp(x: f32) -> f32 {
-    Scalar.to_array(vecmath::exp_fall(Scalar, Scalar.splat(x)))[0]
+    exps(&[x])[0]
 }
 
 fn ln(x: f32) -> f32 {
@@ -77,7 +86,7 @@ impl Head<'_> {
             let top = logits.iter().fold(m, |m, &x| if x > m { x } else { m });
             let pivot = if top == f32::NEG_INFINITY { 0.0 } else { top };
             let factor = exp(m - pivot);
-            let p: Vec<f32> = logits.iter().map(|x| exp(x - pivot)).collect();
+            let p = exps(&logits.iter().map(|x| x - pivot).collect::<Vec<_>>());
             l = l.mul_add(factor, in_lanes(p.len(), |j, s| s + p[j]));
             m = top;
             let sum_end = self.sum_end(i, j0, end, !self.block_is_finite(self.v, j0, end));
@@ -100,8 +109,9 @@ fn pairs(h: &Head<'_>, out: &[f32], lse: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (g, y) = (h.row(h.dout, i), h.row(out, i));
         let delta = in_lanes(h.x.d, |e, s| g[e].mul_add(y[e], s));
         let lse = if lse[i] == f32::NEG_INFINITY { f32::INFINITY } else { lse[i] };
-        for j in 0..h.visible(i) {
-            p[i * sk + j] = exp(h.logit(i, j) - lse);
+        let n = h.visible(i);
+        p[i * sk..i * sk + n].copy_from_slice(&exps(&(0..n).map(|j| h.logit(i, j) - lse).collect::<Vec<_>>()));
+        for j in 0..n {
             ds[i * sk + j] = p[i * sk + j] * (dot(g, h.row(h.v, j)) - delta);
         }
     }

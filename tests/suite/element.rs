@@ -1,6 +1,6 @@
 //! Storage types: every instruction set converts as the crate `half` does, bit for bit, and stays inside its slices.
 
-use crate::common::{Rng, isas, quick, samples};
+use crate::common::{Rng, isas, off_halfway, quick, samples};
 use evenkeel::Isa;
 use evenkeel::element::{Storage, bf16, f16};
 use evenkeel::simd::{Kernel, LANES, Simd, dispatch};
@@ -127,6 +127,7 @@ fn narrows<T: Reference>(isa: Isa, mut bits: impl Iterator<Item = u32>) {
         if x.is_empty() {
             return;
         }
+        x = off_halfway(x);
         let y = &mut y[..x.len()];
         dispatch(isa, Narrow(&x, y));
         for (x, y) in x.iter().zip(y.iter()) {

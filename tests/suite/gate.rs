@@ -46,7 +46,7 @@ fn every_instruction_set_and_thread_count_gives_the_specifications_bits() {
 fn tensors_beyond_the_caches_have_the_bits_of_small_ones() {
     let n = (4 << 20) + 37;
     let mut rng = Rng::new(5);
-    let [g, h, x, dy] = [(); 4].map(|()| rng.vec(n, |r| 4.0 * r.normal()));
+    let [g, h, x, dy] = [(); 4].map(|()| repeated(&mut rng, n, |r| 4.0 * r.normal()));
     let ctx = context(isas().next().expect("one"), 2);
     let want_y: Vec<f32> = (0..n)
         .step_by(10_000)
@@ -62,7 +62,7 @@ fn tensors_beyond_the_caches_have_the_bits_of_small_ones() {
         want.iter_mut().zip(part).for_each(|(want, part)| want.extend(part));
     }
     // Outputs aligned alike, at an odd place, and each in its own way.
-    for offsets in [[0, 0, 0], [5, 5, 5], [1, 0, 7]] {
+    for offsets in [[1, 0, 7], [5, 5, 5], [0, 0, 0]].into_iter().take(if quick() { 2 } else { 3 }) {
         let mut room = [(); 3].map(|()| vec![f32::NAN; n + 7]);
         let [a, b, c] = &mut room;
         let [a, b, c] = [&mut a[offsets[0]..][..n], &mut b[offsets[1]..][..n], &mut c[offsets[2]..][..n]];

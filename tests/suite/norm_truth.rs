@@ -157,6 +157,9 @@ fn offsets_and_scales_cost_no_accuracy() {
     ];
     for ctx in contexts() {
         for (k, (offset, spread, limit)) in cases.into_iter().enumerate() {
+            if quick() && ![1, 4, 7, 10, 12].contains(&k) {
+                continue;
+            }
             let data = measured(offset, spread, k as u64);
             let v = views(&data);
             let what = |name: &str| format!("{name} of {offset:e} ± {spread:e}, {ctx:?}");
@@ -189,7 +192,7 @@ fn offsets_and_scales_cost_no_accuracy() {
 fn statistics_are_within_two_units_in_the_last_place() {
     let mut rng = Rng::new(3);
     for ctx in contexts() {
-        for cols in [1, 2, 7, 16, 100, 768, 4099, 100_000] {
+        for cols in [1, 2, 7, 16, 100, 768, 4099, 100_000].into_iter().take(if quick() { 7 } else { 8 }) {
             for (offset, spread) in [(0.3, 1.0), (-7.0, 2.0), (1e4, 1.0), (1e-3, 1e-6)] {
                 let x = rng.vec(2 * cols, |rng| offset + spread * rng.normal());
                 let [dy, ones, zeros] = [vec![1.0; 2 * cols], vec![1.0; cols], vec![0.0; cols]];

@@ -1,9 +1,7 @@
 //! Recurrences: their bits. The orders stated as a program, every instruction set and number of threads, a row alone and in
 //! a batch, the cells, and bad arguments.
 
-use crate::common::{
-    Guarded, Rng, assert_same_bits, context, exact_contexts, exact_isas, isas, quick, same_bits, specification,
-};
+use crate::common::*;
 use crate::recurrent_cases::{Case, KINDS, Kind, Results};
 use evenkeel::activation::{activation_backward_f32, activation_derivative_f32, activation_forward_f32};
 use evenkeel::matmul::{Transpose, matmul_f32};

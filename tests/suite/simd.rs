@@ -535,6 +535,7 @@ fn masked_loads_and_stores_stop_at_a_guard_page() {
 }
 
 /// Full vectors of every type, through memory and back, flush against a guard page where there is one.
+#[cfg(unix)]
 struct Whole<'a> {
     floats: &'a [f32],
     doubles: &'a [f64],
@@ -542,6 +543,7 @@ struct Whole<'a> {
     doubles_out: &'a mut [f64],
 }
 
+#[cfg(unix)]
 impl Kernel for Whole<'_> {
     type Out = [f32; 8];
     #[inline(always)]
