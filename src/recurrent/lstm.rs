@@ -54,7 +54,7 @@ pub fn lstm_cell_forward_f32(
 /// and c_prev.
 ///
 /// With ∂c = dc + dh·σ(o)·sech²(c): dz = ∂c·tanh(g)·σ'(i), ∂c·c_prev·σ'(f), ∂c·σ(i)·sech²(g), dh·tanh(c)·σ'(o);
-/// dc_prev = ∂c·σ(f). Derivatives come from z and c, within 4 ULP also where gates saturate. Shapes, threads and errors as there.
+/// dc_prev = ∂c·σ(f). Derivatives come from z and c, within 4.5 ULP also where gates saturate. Shapes, threads and errors as there.
 #[allow(clippy::too_many_arguments)]
 pub fn lstm_cell_backward_f32(
     ctx: &Context,

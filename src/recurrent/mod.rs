@@ -24,7 +24,7 @@
 //!   with `accumulate`. Biases: the order of [`linear_backward_weight_f32`](crate::linear::linear_backward_weight_f32).
 //!
 //! Gates and their derivatives are [`gate_finish`](crate::vecmath::gate_finish) and
-//! [`squash_finish`](crate::vecmath::squash_finish): within 2.5 and 4 ULP, and in both passes the same.
+//! [`squash_finish`](crate::vecmath::squash_finish): within 2.5 and 4.5 ULP, and in both passes the same.
 //!
 //! # What f32 does not hold
 //! A row's gradient is carried back with a power of two of its own, which moves only when the largest entry of the row
