@@ -15,7 +15,7 @@ use std::ptr;
 /// h = σ(−z)·n + σ(z)·h_prev (whitepaper §16).
 ///
 /// Shapes, row-major: `zx` and `zh` `[batch, 3·hidden]` in the order r, z, n: what the input and what the state contributes,
-/// each with its bias; all others `[batch, hidden]`. Gates within 1 ULP; σ(−z) is never 1 − σ(z). Threads: the same bits for
+/// each with its bias; all others `[batch, hidden]`. Gates within 2.5 ULP; σ(−z) is never 1 − σ(z). Threads: the same bits for
 /// any number.
 ///
 /// # Errors

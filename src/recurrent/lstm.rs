@@ -13,7 +13,7 @@ use std::ptr;
 
 /// One step of an LSTM from its pre-activations: c = σ(f)·c_prev + σ(i)·tanh(g), h = σ(o)·tanh(c) (whitepaper §16).
 ///
-/// Shapes, row-major: `z` `[batch, 4·hidden]` in the order i, f, g, o; all others `[batch, hidden]`. Gates within 1 ULP, c
+/// Shapes, row-major: `z` `[batch, 4·hidden]` in the order i, f, g, o; all others `[batch, hidden]`. Gates within 2.5 ULP, c
 /// by one fused multiply-add. Threads: the same bits for any number.
 ///
 /// # Errors
@@ -54,7 +54,7 @@ pub fn lstm_cell_forward_f32(
 /// and c_prev.
 ///
 /// With ∂c = dc + dh·σ(o)·sech²(c): dz = ∂c·tanh(g)·σ'(i), ∂c·c_prev·σ'(f), ∂c·σ(i)·sech²(g), dh·tanh(c)·σ'(o);
-/// dc_prev = ∂c·σ(f). Derivatives come from z and c, and are true where gates saturate. Shapes, threads and errors as there.
+/// dc_prev = ∂c·σ(f). Derivatives come from z and c, within 4.5 ULP also where gates saturate. Shapes, threads and errors as there.
 #[allow(clippy::too_many_arguments)]
 pub fn lstm_cell_backward_f32(
     ctx: &Context,

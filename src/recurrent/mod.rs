@@ -23,6 +23,9 @@
 //!   dW_hh first over those of step 0, if there is an `h0`, then over all others: ascending, beta = 1 from the second on or
 //!   with `accumulate`. Biases: the order of [`linear_backward_weight_f32`](crate::linear::linear_backward_weight_f32).
 //!
+//! Gates and their derivatives are [`gate_finish`](crate::vecmath::gate_finish) and
+//! [`squash_finish`](crate::vecmath::squash_finish): within 2.5 and 4.5 ULP, and in both passes the same.
+//!
 //! # What f32 does not hold
 //! A row's gradient is carried back with a power of two of its own, which moves only when the largest entry of the row
 //! leaves 2⁻⁴⁰ … 2⁸⁰. The results are those of plain f32 as long as nothing in it would have left f32's range, and right after

@@ -1,8 +1,8 @@
 //! σ and tanh with their derivatives, as the gates of a recurrence take them: all of one argument by one division, in two
 //! stages, so that a loop can keep what is between them.
 //!
-//! Gates are within 2 ULP, their derivatives within 4, also where they saturate: everything comes from e = exp(−|x|), nothing
-//! from a value that has rounded to 1. The functions of `logistic` are closer, and take twice the time.
+//! σ is within 2 ULP, tanh within 2.5, their derivatives within 3.5 and 4.5, also where they saturate: everything comes from
+//! e = exp(−|x|), nothing from a value that has rounded to 1. The functions of `logistic` are closer, and take twice the time.
 
 use super::exp::{DOWN, Fall, fall};
 use super::logistic::{EXP_END, finish, tanh_fall};

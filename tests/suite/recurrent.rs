@@ -3,9 +3,11 @@
 
 use crate::common::*;
 use crate::recurrent_cases::{Case, KINDS, Kind, Results};
-use evenkeel::activation::{activation_backward_f32, activation_derivative_f32, activation_forward_f32};
+use evenkeel::activation::{activation_backward_f32, activation_forward_f32};
 use evenkeel::matmul::{Transpose, matmul_f32};
 use evenkeel::recurrent::*;
+use evenkeel::simd::{Scalar, Simd};
+use evenkeel::vecmath::{Gate, gate_finish, gate_start, squash_finish, squash_start};
 use evenkeel::{Activation, Context, Isa};
 
 #[track_caller]
@@ -25,22 +27,25 @@ impl Functions {
         activation_forward_f32(&self.0, act, param, &[z], &mut y).unwrap();
         y[0]
     }
-    fn slope(&self, act: Activation, z: f32) -> f32 {
-        let mut y = [0.0];
-        activation_derivative_f32(&self.0, act, 0.0, &[z], &mut y).unwrap();
-        y[0]
+    fn gate(&self, z: f32) -> Gate<[f32; 16]> {
+        let z = Scalar.splat(z);
+        gate_finish(Scalar, z, gate_start(Scalar, z))
     }
     fn sigmoid(&self, z: f32) -> f32 {
-        self.phi(Activation::Sigmoid, 0.0, z)
-    }
-    fn tanh(&self, z: f32) -> f32 {
-        self.phi(Activation::Tanh, 0.0, z)
+        self.gate(z).open[0]
     }
     fn sigmoid_slope(&self, z: f32) -> f32 {
-        self.slope(Activation::Sigmoid, z)
+        self.gate(z).slope[0]
+    }
+    fn squash(&self, z: f32) -> ([f32; 16], [f32; 16]) {
+        let z = Scalar.splat(z);
+        squash_finish(Scalar, z, squash_start(Scalar, z))
+    }
+    fn tanh(&self, z: f32) -> f32 {
+        self.squash(z).0[0]
     }
     fn sech2(&self, z: f32) -> f32 {
-        self.slope(Activation::Tanh, z)
+        self.squash(z).1[0]
     }
 }
 

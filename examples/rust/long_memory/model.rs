@@ -1,6 +1,6 @@
 //! A recurrent layer, and a linear one on its last state.
 
-use evenkeel::init::{Distribution, init_normal_f32, init_xavier_f32};
+use evenkeel::init::{Distribution, init_normal_f32, init_uniform_f32, init_xavier_f32};
 use evenkeel::linear::{linear_backward_input_f32, linear_backward_weight_f32, linear_forward_f32};
 use evenkeel::optim::{AdamOptions, ClipOptions, StepReport, clip_adam_f32};
 use evenkeel::recurrent::*;
@@ -73,11 +73,16 @@ impl Model {
         init_xavier_f32(ctx, seed, 0, Distribution::Uniform, 1.0, input, hidden, &mut params[0])?;
         init_normal_f32(ctx, seed, 1, 0.0, 1.0 / (hidden as f32).sqrt(), &mut params[1])?;
         init_xavier_f32(ctx, seed, 2, Distribution::Uniform, 1.0, hidden, outputs, &mut params[4])?;
-        match kind {
-            // A forget gate that starts open keeps what it has.
-            Kind::Lstm => params[2][hidden..2 * hidden].fill(1.0),
-            Kind::Gru => params[2][hidden..2 * hidden].fill(2.0),
-            Kind::Rnn => {}
+        if kind != Kind::Rnn {
+            // The gate that keeps starts open for about u steps, u from 1 to the whole sequence, each unit with its own; an
+            // LSTM lets in as much less (Tallec, Ollivier 2018: "Can recurrent neural networks warp time?").
+            let (first, rest) = params[2].split_at_mut(hidden);
+            let keep = &mut rest[..hidden];
+            init_uniform_f32(ctx, seed, 3, 1.0, seq as f32 - 1.0, keep)?;
+            keep.iter_mut().for_each(|u| *u = u.ln());
+            if kind == Kind::Lstm {
+                first.iter_mut().zip(keep).for_each(|(let_in, keep)| *let_in = -*keep);
+            }
         }
         let z = vec![0.0; seq * batch * wide];
         Ok(Model {
