@@ -8,6 +8,7 @@ use crate::element::Storage;
 use crate::fpenv::FpEnv;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
+use core::mem::MaybeUninit;
 
 /// Elements of one task: its input and output fit the second-level cache of any machine.
 pub(crate) const PIECE: usize = 16 * 1024;
@@ -21,31 +22,62 @@ pub(crate) const STREAM_BYTES: usize = 16 << 20;
 /// Halves that are widened at once.
 const BLOCK: usize = 1024;
 
-/// y = f(x) of one vector, in two stages. A loop runs the first stage of a vector beside the second of the one before:
-/// each chain of operations is then short enough for the CPU to overlap several.
+/// Vectors that pass through one stage before the first of them enters the next.
+const AHEAD: usize = 8;
+
+/// y = f(x) of one vector, in three stages. A loop takes some vectors through a stage at a time: its constants then stay
+/// in registers, and the chains of operations are short enough for the CPU to overlap several.
 pub(crate) trait Map1: Copy + Sync {
-    /// Whether the first stage computes anything.
+    /// Whether the first two stages compute anything.
     const STAGED: bool;
     type Mid<S: Simd>: Copy;
+    type Late<S: Simd>: Copy;
     fn start<S: Simd>(self, s: S, x: S::F) -> Self::Mid<S>;
-    fn finish<S: Simd>(self, s: S, x: S::F, mid: Self::Mid<S>) -> S::F;
+    fn middle<S: Simd>(self, s: S, x: S::F, mid: Self::Mid<S>) -> Self::Late<S>;
+    fn finish<S: Simd>(self, s: S, x: S::F, late: Self::Late<S>) -> S::F;
+    /// All stages of one vector.
+    #[inline(always)]
+    fn whole<S: Simd>(self, s: S, x: S::F) -> S::F {
+        self.finish(s, x, self.middle(s, x, self.start(s, x)))
+    }
 }
 
-/// y = f(a, b) of two vectors, in two stages, the first without b.
+/// y = f(a, b) of two vectors, in three stages, the first two without b.
 pub(crate) trait Map2: Copy + Sync {
-    /// Whether the first stage computes anything.
+    /// Whether the first two stages compute anything.
     const STAGED: bool;
     type Mid<S: Simd>: Copy;
+    type Late<S: Simd>: Copy;
     fn start<S: Simd>(self, s: S, a: S::F) -> Self::Mid<S>;
-    fn finish<S: Simd>(self, s: S, a: S::F, b: S::F, mid: Self::Mid<S>) -> S::F;
+    fn middle<S: Simd>(self, s: S, a: S::F, mid: Self::Mid<S>) -> Self::Late<S>;
+    fn finish<S: Simd>(self, s: S, a: S::F, b: S::F, late: Self::Late<S>) -> S::F;
+    /// All stages of one pair.
+    #[inline(always)]
+    fn whole<S: Simd>(self, s: S, a: S::F, b: S::F) -> S::F {
+        self.finish(s, a, b, self.middle(s, a, self.start(s, a)))
+    }
 }
+
+/// What a function of one stage leaves out of [`Map1`] or [`Map2`].
+macro_rules! one_stage_map {
+    () => {
+        const STAGED: bool = false;
+        type Mid<S: Simd> = ();
+        type Late<S: Simd> = ();
+        #[inline(always)]
+        fn start<S: Simd>(self, _: S, _: S::F) {}
+        #[inline(always)]
+        fn middle<S: Simd>(self, _: S, _: S::F, (): ()) {}
+    };
+}
+pub(crate) use one_stage_map;
 
 /// y = f(x) for every element, at about `ns` nanoseconds each; where `x` is None, in place.
 ///
 /// # Panics
 /// If the lengths differ: callers check.
 pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut [T], f: impl Map1) {
-    each(ctx, ns, x, Input::Absent, y, &|x, _, y, stream| ctx.dispatch(&mut Run1 { x, y, stream, f }));
+    each(ctx, ns, x, Input::Absent, y, &|x, _, y| ctx.dispatch(&mut Run1 { x, y, f }));
 }
 
 /// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
@@ -54,19 +86,19 @@ pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut 
 /// If the lengths differ: callers check.
 pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
     let second = b.map_or(Input::Old, Input::Given);
-    each(ctx, ns, a, second, y, &|a, b, y, stream| ctx.dispatch(&mut Run2 { a, b, y, stream, f }));
+    each(ctx, ns, a, second, y, &|a, b, y| ctx.dispatch(&mut Run2 { a, b, y, f }));
 }
 
 /// [`map1`] of a piece, inside a task.
 pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
     assert!(x.len() == y.len());
-    ctx.dispatch(&mut Run1 { x: Some(x), y, stream: false, f });
+    ctx.dispatch(&mut Run1 { x: Some(x), y, f });
 }
 
 /// [`map2`] of a piece, inside a task.
 pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
     assert!(a.len() == y.len() && b.len() == y.len());
-    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, stream: false, f });
+    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, f });
 }
 
 /// A second input.
@@ -79,8 +111,8 @@ enum Input<'a, T> {
     Given(&'a [T]),
 }
 
-/// A piece in f32: its inputs, None for the output's old values; the output; whether it is written past the caches.
-type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32], bool) + Sync);
+/// A piece in f32: its inputs, None for the output's old values; the output.
+type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32]) + Sync);
 
 /// Runs `piece` over all elements. It is the same code for every function: `piece` alone knows which.
 fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y: &mut [T], piece: Piece<'_>) {
@@ -91,7 +123,7 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         // Small calls are many: straight to the piece.
         if let Some(y) = T::as_f32_mut(y) {
             let _fp = FpEnv::enter(ctx.flush_subnormals());
-            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y, false);
+            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y);
         }
     }
     // In place, lines are in the cache already when they are written.
@@ -104,8 +136,10 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         // SAFETY: tasks have disjoint ranges.
         let y = unsafe { y.piece(range.clone()) };
         let (first, second) = (a.map(|a| &a[range.clone()]), second.map(|b| &b[range]));
-        if let Some(y) = T::as_f32_mut(y) {
-            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y, stream);
+        if stream && let (Some(y), Some(first)) = (T::as_f32_mut(y), first.and_then(T::as_f32)) {
+            past_caches(ctx, first, second.and_then(T::as_f32), y, piece);
+        } else if let Some(y) = T::as_f32_mut(y) {
+            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y);
         } else {
             let b = second.map_or(b, Input::Given);
             through_blocks(ctx, first, b, y, stream, piece);
@@ -114,6 +148,22 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
             ctx.dispatch(Fence);
         }
     });
+}
+
+/// A block is mapped in the nearest cache and goes from there past the others, so that kernels have one kind of stores.
+#[inline(never)]
+fn past_caches(ctx: &Context, a: &[f32], b: Option<&[f32]>, y: &mut [f32], piece: Piece<'_>) {
+    let mut block = [0f32; BLOCK];
+    let mut start = 0;
+    while start < y.len() {
+        // Blocks end where lines do.
+        let past = y.as_ptr().addr() / size_of::<f32>() % LANES;
+        let n = (y.len() - start).min(if start == 0 { BLOCK - past } else { BLOCK });
+        let (range, block) = (start..start + n, &mut block[..n]);
+        piece(Some(&a[range.clone()]), b.map(|b| &b[range.clone()]), block);
+        ctx.dispatch(Convert { x: &*block, y: &mut y[range], stream: true });
+        start += n;
+    }
 }
 
 /// A block is widened, mapped in place, and rounded.
@@ -138,7 +188,7 @@ fn through_blocks<T: Storage>(
             Input::Given(b) => ctx.dispatch(Convert { x: &b[start..start + n], y: second, stream: false }),
         }
         let second = if matches!(b, Input::Absent) { None } else { Some(&*second) };
-        piece(None, second, wide, false);
+        piece(None, second, wide);
         ctx.dispatch(Convert { x: &*wide, y, stream });
         start += n;
     }
@@ -209,7 +259,6 @@ pub(crate) unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: 
 struct Run1<'a, F> {
     x: Option<&'a [f32]>,
     y: &'a mut [f32],
-    stream: bool,
     f: F,
 }
 
@@ -217,14 +266,14 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (stream, f) = (self.stream, self.f);
+        let f = self.f;
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
-        let (head, end) = whole_vectors(y, n, stream);
-        let mut i = head;
-        // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
-        // In place, each vector is read to the end before it is written, and those after it are not touched by that.
+        let end = n / LANES * LANES;
+        let mut i = 0;
+        // SAFETY: vectors end at n, the length of x and y (asserted in each). In place, each vector is read to the end
+        // before it is written, and those after it are not touched by that. A stage reads what the one before it wrote.
         unsafe {
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
@@ -232,30 +281,28 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
                 }
                 return;
             }
-            if head > 0 {
-                s.outline(&Edge1 { x, y, n: head, f });
-            }
             if !F::STAGED {
-                // Two loops: one would ask for every vector where it goes.
-                while !stream && i < end {
-                    let v = s.load(x.add(i));
-                    s.store(y.add(i), f.finish(s, v, f.start(s, v)));
-                    i += LANES;
-                }
                 while i < end {
-                    let v = s.load(x.add(i));
-                    s.stream(y.add(i), f.finish(s, v, f.start(s, v)));
+                    s.store(y.add(i), f.whole(s, s.load(x.add(i))));
                     i += LANES;
                 }
-            } else if i < end {
-                let mut mid = f.start(s, s.load(x.add(i)));
-                while i + LANES < end {
-                    let next = f.start(s, s.load(x.add(i + LANES)));
-                    put(s, y.add(i), f.finish(s, s.load(x.add(i)), mid), stream);
-                    mid = next;
-                    i += LANES;
+            } else {
+                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
+                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
+                while i < end {
+                    let count = ((end - i) / LANES).min(AHEAD);
+                    let (x, y) = (x.add(i), y.add(i));
+                    for j in 0..count {
+                        mids[j].write(f.start(s, s.load(x.add(j * LANES))));
+                    }
+                    for j in 0..count {
+                        lates[j].write(f.middle(s, s.load(x.add(j * LANES)), mids[j].assume_init()));
+                    }
+                    for j in 0..count {
+                        s.store(y.add(j * LANES), f.finish(s, s.load(x.add(j * LANES)), lates[j].assume_init()));
+                    }
+                    i += count * LANES;
                 }
-                put(s, y.add(i), f.finish(s, s.load(x.add(i)), mid), stream);
             }
             if end < n {
                 s.outline(&Edge1 { x: x.add(end), y: y.add(end), n: n - end, f });
@@ -264,8 +311,7 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
     }
 }
 
-/// The first `n` ≤ 16 elements, in a function of its own: both ends share it. `x` and `y` are valid for reading and
-/// writing so many.
+/// The first `n` ≤ 16 elements, in a function of its own. `x` and `y` are valid for reading and writing so many.
 pub(crate) struct Edge1<F> {
     pub(crate) x: *const f32,
     pub(crate) y: *mut f32,
@@ -278,10 +324,7 @@ impl<F: Map1> Kernel for &Edge1<F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: n elements are readable and writable (its maker's promise).
-        unsafe {
-            let v = s.load_first(self.x, self.n);
-            s.store_first(self.y, self.f.finish(s, v, self.f.start(s, v)), self.n);
-        }
+        unsafe { s.store_first(self.y, self.f.whole(s, s.load_first(self.x, self.n)), self.n) }
     }
 }
 
@@ -289,7 +332,6 @@ struct Run2<'a, F> {
     a: Option<&'a [f32]>,
     b: Option<&'a [f32]>,
     y: &'a mut [f32],
-    stream: bool,
     f: F,
 }
 
@@ -297,13 +339,13 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (stream, f) = (self.stream, self.f);
+        let f = self.f;
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let a = self.a.map_or(y.cast_const(), |a| a.as_ptr());
         let b = self.b.map_or(y.cast_const(), |b| b.as_ptr());
-        let (head, end) = whole_vectors(y, n, stream);
-        let mut i = head;
+        let end = n / LANES * LANES;
+        let mut i = 0;
         // SAFETY: as in Run1.
         unsafe {
             if S::COMPACT {
@@ -312,29 +354,29 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
                 }
                 return;
             }
-            if head > 0 {
-                s.outline(&Edge2 { a, b, y, n: head, f });
-            }
             if !F::STAGED {
-                while !stream && i < end {
-                    let v = s.load(a.add(i));
-                    s.store(y.add(i), f.finish(s, v, s.load(b.add(i)), f.start(s, v)));
-                    i += LANES;
-                }
                 while i < end {
-                    let v = s.load(a.add(i));
-                    s.stream(y.add(i), f.finish(s, v, s.load(b.add(i)), f.start(s, v)));
+                    s.store(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
                     i += LANES;
                 }
-            } else if i < end {
-                let mut mid = f.start(s, s.load(a.add(i)));
-                while i + LANES < end {
-                    let next = f.start(s, s.load(a.add(i + LANES)));
-                    put(s, y.add(i), f.finish(s, s.load(a.add(i)), s.load(b.add(i)), mid), stream);
-                    mid = next;
-                    i += LANES;
+            } else {
+                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
+                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
+                while i < end {
+                    let count = ((end - i) / LANES).min(AHEAD);
+                    let (a, b, y) = (a.add(i), b.add(i), y.add(i));
+                    for j in 0..count {
+                        mids[j].write(f.start(s, s.load(a.add(j * LANES))));
+                    }
+                    for j in 0..count {
+                        lates[j].write(f.middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
+                    }
+                    for j in 0..count {
+                        let (v, w) = (s.load(a.add(j * LANES)), s.load(b.add(j * LANES)));
+                        s.store(y.add(j * LANES), f.finish(s, v, w, lates[j].assume_init()));
+                    }
+                    i += count * LANES;
                 }
-                put(s, y.add(i), f.finish(s, s.load(a.add(i)), s.load(b.add(i)), mid), stream);
             }
             if end < n {
                 s.outline(&Edge2 { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f });
@@ -356,10 +398,10 @@ impl<F: Map2> Kernel for &Edge2<F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // SAFETY: n < 16 elements are readable and writable (Run2).
+        // SAFETY: n ≤ 16 elements are readable and writable (its maker's promise).
         unsafe {
             let (v, w) = (s.load_first(self.a, self.n), s.load_first(self.b, self.n));
-            s.store_first(self.y, self.f.finish(s, v, w, self.f.start(s, v)), self.n);
+            s.store_first(self.y, self.f.whole(s, v, w), self.n);
         }
     }
 }
