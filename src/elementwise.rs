@@ -77,7 +77,7 @@ pub(crate) use one_stage_map;
 /// # Panics
 /// If the lengths differ: callers check.
 pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut [T], f: impl Map1) {
-    each(ctx, ns, x, Input::Absent, y, &|x, _, y| ctx.dispatch(&mut Run1 { x, y, f }));
+    each(ctx, ns, x, Input::Absent, y, &|x, _, y, stream| ctx.dispatch(&mut Run1 { x, y, stream, f }));
 }
 
 /// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
@@ -86,19 +86,19 @@ pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut 
 /// If the lengths differ: callers check.
 pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
     let second = b.map_or(Input::Old, Input::Given);
-    each(ctx, ns, a, second, y, &|a, b, y| ctx.dispatch(&mut Run2 { a, b, y, f }));
+    each(ctx, ns, a, second, y, &|a, b, y, stream| ctx.dispatch(&mut Run2 { a, b, y, stream, f }));
 }
 
 /// [`map1`] of a piece, inside a task.
 pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
     assert!(x.len() == y.len());
-    ctx.dispatch(&mut Run1 { x: Some(x), y, f });
+    ctx.dispatch(&mut Run1 { x: Some(x), y, stream: false, f });
 }
 
 /// [`map2`] of a piece, inside a task.
 pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
     assert!(a.len() == y.len() && b.len() == y.len());
-    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, f });
+    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, stream: false, f });
 }
 
 /// A second input.
@@ -111,8 +111,8 @@ enum Input<'a, T> {
     Given(&'a [T]),
 }
 
-/// A piece in f32: its inputs, None for the output's old values; the output.
-type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32]) + Sync);
+/// A piece in f32: its inputs, None for the output's old values; the output; whether it is written past the caches.
+type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32], bool) + Sync);
 
 /// Runs `piece` over all elements. It is the same code for every function: `piece` alone knows which.
 fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y: &mut [T], piece: Piece<'_>) {
@@ -123,7 +123,7 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         // Small calls are many: straight to the piece.
         if let Some(y) = T::as_f32_mut(y) {
             let _fp = FpEnv::enter(ctx.flush_subnormals());
-            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y);
+            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y, false);
         }
     }
     // In place, lines are in the cache already when they are written.
@@ -136,10 +136,8 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         // SAFETY: tasks have disjoint ranges.
         let y = unsafe { y.piece(range.clone()) };
         let (first, second) = (a.map(|a| &a[range.clone()]), second.map(|b| &b[range]));
-        if stream && let (Some(y), Some(first)) = (T::as_f32_mut(y), first.and_then(T::as_f32)) {
-            past_caches(ctx, first, second.and_then(T::as_f32), y, piece);
-        } else if let Some(y) = T::as_f32_mut(y) {
-            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y);
+        if let Some(y) = T::as_f32_mut(y) {
+            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y, stream);
         } else {
             let b = second.map_or(b, Input::Given);
             through_blocks(ctx, first, b, y, stream, piece);
@@ -148,22 +146,6 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
             ctx.dispatch(Fence);
         }
     });
-}
-
-/// A block is mapped in the nearest cache and goes from there past the others, so that kernels have one kind of stores.
-#[inline(never)]
-fn past_caches(ctx: &Context, a: &[f32], b: Option<&[f32]>, y: &mut [f32], piece: Piece<'_>) {
-    let mut block = [0f32; BLOCK];
-    let mut start = 0;
-    while start < y.len() {
-        // Blocks end where lines do.
-        let past = y.as_ptr().addr() / size_of::<f32>() % LANES;
-        let n = (y.len() - start).min(if start == 0 { BLOCK - past } else { BLOCK });
-        let (range, block) = (start..start + n, &mut block[..n]);
-        piece(Some(&a[range.clone()]), b.map(|b| &b[range.clone()]), block);
-        ctx.dispatch(Convert { x: &*block, y: &mut y[range], stream: true });
-        start += n;
-    }
 }
 
 /// A block is widened, mapped in place, and rounded.
@@ -188,7 +170,7 @@ fn through_blocks<T: Storage>(
             Input::Given(b) => ctx.dispatch(Convert { x: &b[start..start + n], y: second, stream: false }),
         }
         let second = if matches!(b, Input::Absent) { None } else { Some(&*second) };
-        piece(None, second, wide);
+        piece(None, second, wide, false);
         ctx.dispatch(Convert { x: &*wide, y, stream });
         start += n;
     }
@@ -259,6 +241,7 @@ pub(crate) unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: 
 struct Run1<'a, F> {
     x: Option<&'a [f32]>,
     y: &'a mut [f32],
+    stream: bool,
     f: F,
 }
 
@@ -266,14 +249,15 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let f = self.f;
+        let (stream, f) = (self.stream, self.f);
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
-        let end = n / LANES * LANES;
-        let mut i = 0;
-        // SAFETY: vectors end at n, the length of x and y (asserted in each). In place, each vector is read to the end
-        // before it is written, and those after it are not touched by that. A stage reads what the one before it wrote.
+        let (head, end) = whole_vectors(y, n, stream);
+        let mut i = head;
+        // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
+        // In place, each vector is read to the end before it is written, and those after it are not touched by that. A
+        // stage reads what the one before it wrote.
         unsafe {
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
@@ -281,9 +265,17 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
                 }
                 return;
             }
+            if head > 0 {
+                s.outline(&Edge1 { x, y, n: head, f });
+            }
             if !F::STAGED {
-                while i < end {
+                // Two loops: one would ask for every vector where it goes.
+                while !stream && i < end {
                     s.store(y.add(i), f.whole(s, s.load(x.add(i))));
+                    i += LANES;
+                }
+                while i < end {
+                    s.stream(y.add(i), f.whole(s, s.load(x.add(i))));
                     i += LANES;
                 }
             } else {
@@ -299,7 +291,8 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
                         lates[j].write(f.middle(s, s.load(x.add(j * LANES)), mids[j].assume_init()));
                     }
                     for j in 0..count {
-                        s.store(y.add(j * LANES), f.finish(s, s.load(x.add(j * LANES)), lates[j].assume_init()));
+                        let v = f.finish(s, s.load(x.add(j * LANES)), lates[j].assume_init());
+                        put(s, y.add(j * LANES), v, stream);
                     }
                     i += count * LANES;
                 }
@@ -311,7 +304,8 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
     }
 }
 
-/// The first `n` ≤ 16 elements, in a function of its own. `x` and `y` are valid for reading and writing so many.
+/// The first `n` ≤ 16 elements, in a function of its own: both ends share it. `x` and `y` are valid for reading and
+/// writing so many.
 pub(crate) struct Edge1<F> {
     pub(crate) x: *const f32,
     pub(crate) y: *mut f32,
@@ -332,6 +326,7 @@ struct Run2<'a, F> {
     a: Option<&'a [f32]>,
     b: Option<&'a [f32]>,
     y: &'a mut [f32],
+    stream: bool,
     f: F,
 }
 
@@ -339,13 +334,13 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let f = self.f;
+        let (stream, f) = (self.stream, self.f);
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let a = self.a.map_or(y.cast_const(), |a| a.as_ptr());
         let b = self.b.map_or(y.cast_const(), |b| b.as_ptr());
-        let end = n / LANES * LANES;
-        let mut i = 0;
+        let (head, end) = whole_vectors(y, n, stream);
+        let mut i = head;
         // SAFETY: as in Run1.
         unsafe {
             if S::COMPACT {
@@ -354,9 +349,16 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
                 }
                 return;
             }
+            if head > 0 {
+                s.outline(&Edge2 { a, b, y, n: head, f });
+            }
             if !F::STAGED {
-                while i < end {
+                while !stream && i < end {
                     s.store(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
+                    i += LANES;
+                }
+                while i < end {
+                    s.stream(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
                     i += LANES;
                 }
             } else {
@@ -373,7 +375,7 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
                     }
                     for j in 0..count {
                         let (v, w) = (s.load(a.add(j * LANES)), s.load(b.add(j * LANES)));
-                        s.store(y.add(j * LANES), f.finish(s, v, w, lates[j].assume_init()));
+                        put(s, y.add(j * LANES), f.finish(s, v, w, lates[j].assume_init()), stream);
                     }
                     i += count * LANES;
                 }

@@ -3,8 +3,6 @@
 //! The reference has formulas of its own, which LLVM turns into vectors: it is held against `std` and `libm` on a
 //! sample of every binade in the ordinary tests and once more before each sweep, so that nothing rests on it alone.
 
-#![allow(clippy::needless_range_loop, reason = "loops over several arrays at once, which LLVM makes vectors of")]
-
 use super::activation::*;
 use crate::common::*;
 use evenkeel::{Activation, Context};
