@@ -104,6 +104,11 @@ MILLS_SHIFT = mpf(2)
 MILLS_CENTER = mpf("0.25")
 
 
+# Of another fit: the first two coefficients are floats to 2^-31, which was looked for.
+TAIL_SHIFT = mpf(2)
+TAIL_CENTER = mpf(195900) / 2**20
+
+
 def mills(t):
     """Φ(−t)·exp(t²/2)."""
     return erfc(t / sqrt(2)) * exp(t * t / 2) / 2
@@ -112,6 +117,21 @@ def mills(t):
 def by_shift(w):
     t = 1 / (w + MILLS_CENTER) - MILLS_SHIFT
     return mills(t) * (t + MILLS_SHIFT)
+
+
+def tail(w):
+    t = 1 / (w + TAIL_CENTER) - TAIL_SHIFT
+    return mills(t) * (t + TAIL_SHIFT)
+
+
+def tail_weight(w):
+    """Relative, and four times that around t = 0.75, where the derivative of GELU is what little two terms leave."""
+    return (4 if abs(w + TAIL_CENTER - mpf("0.3636")) < 0.05 else 1) / tail(w)
+
+
+def follow(r):
+    t = 1 / r - TAIL_SHIFT
+    return (1 / sqrt(2 * pi) - t * mills(t)) / r**2
 
 
 def series(f, small, limit):
@@ -140,6 +160,9 @@ if __name__ == "__main__":
     table("EXP", "exp(r) = 1 + r + r²·EXP(r) for |r| ≤ ln 2 / 2; relative to exp(r) − 1.",
           series(lambda r: (exp(r) - 1 - r) / r**2, tiny, mpf(1) / 2), lambda r: r * r / abs(exp(r) - 1),
           -ln2 / 2 - mpf(2) ** -12, ln2 / 2 + mpf(2) ** -12, 6)
+    table("EXP_SHORT", "exp(r) = 1 + r + r²·EXP_SHORT(r) for |r| ≤ ln 2 / 2; relative to exp(r).",
+          series(lambda r: (exp(r) - 1 - r) / r**2, tiny, mpf(1) / 2), lambda r: r * r / exp(r),
+          -ln2 / 2 - mpf(2) ** -12, ln2 / 2 + mpf(2) ** -12, 5)
     table("LOG", "log(1 + f) = f − f²/2 + f³·LOG(f) for √½ ≤ 1 + f ≤ √2; relative to log.",
           series(lambda f: (log1p(f) - f + f * f / 2) / f**3, mpf(2) ** -30, mpf(1) / 3),
           series(lambda f: f**3 / log1p(f), tiny, mpf(0)), sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1, 9)
@@ -151,6 +174,12 @@ if __name__ == "__main__":
           1 / MILLS_SHIFT - MILLS_CENTER, 12, wide=2)
     print(f"\npub(crate) const MILLS_SHIFT: f32 = {literal(MILLS_SHIFT)};")
     print(f"pub(crate) const MILLS_CENTER: f32 = {literal(MILLS_CENTER)};")
+    table("TAIL", "exp(t²/2)·Φ(−t)·(t + TAIL_SHIFT) for 0 ≤ t ≤ 14.6, in w = 1/(t + TAIL_SHIFT) − TAIL_CENTER.\n/// Around t = 0.75 the error is a quarter of it.",
+          tail, tail_weight, 1 / (mpf("14.6") + TAIL_SHIFT) - TAIL_CENTER, 1 / TAIL_SHIFT - TAIL_CENTER, 12)
+    print(f"\npub(crate) const TAIL_SHIFT: f32 = {literal(TAIL_SHIFT)};")
+    print(f"pub(crate) const TAIL_CENTER: f32 = {literal(TAIL_CENTER)};")
+    table("TAIL_FOLLOW", "The derivative of exp(t²/2)·Φ(−t) by r = 1/(t + TAIL_SHIFT), relative to TAIL; for a correction.",
+          follow, lambda r: r / mills(1 / r - TAIL_SHIFT), 1 / (mpf("14.6") + TAIL_SHIFT), 1 / TAIL_SHIFT, 2)
     table("ERF", "erf(x) = x·(2/√π + x²·ERF(x²)) for |x| ≤ 0.75, in the variable x².",
           series(lambda q: (mp.erf(sqrt(q)) / sqrt(q) - 2 / sqrt(pi)) / q, mpf(2) ** -50, -2 / sqrt(pi) / 3),
           lambda q: q / (mp.erf(sqrt(q)) / sqrt(q)) if q > 0 else mpf(0), mpf(2) ** -60, mpf("0.5625"), 5)

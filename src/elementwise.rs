@@ -8,6 +8,7 @@ use crate::element::Storage;
 use crate::fpenv::FpEnv;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
+use core::mem::MaybeUninit;
 
 /// Elements of one task: its input and output fit the second-level cache of any machine.
 pub(crate) const PIECE: usize = 16 * 1024;
@@ -21,24 +22,55 @@ pub(crate) const STREAM_BYTES: usize = 16 << 20;
 /// Halves that are widened at once.
 const BLOCK: usize = 1024;
 
-/// y = f(x) of one vector, in two stages. A loop runs the first stage of a vector beside the second of the one before:
-/// each chain of operations is then short enough for the CPU to overlap several.
+/// Vectors that pass through one stage before the first of them enters the next.
+const AHEAD: usize = 8;
+
+/// y = f(x) of one vector, in three stages. A loop takes some vectors through a stage at a time: its constants then stay
+/// in registers, and the chains of operations are short enough for the CPU to overlap several.
 pub(crate) trait Map1: Copy + Sync {
-    /// Whether the first stage computes anything.
+    /// Whether the first two stages compute anything.
     const STAGED: bool;
     type Mid<S: Simd>: Copy;
+    type Late<S: Simd>: Copy;
     fn start<S: Simd>(self, s: S, x: S::F) -> Self::Mid<S>;
-    fn finish<S: Simd>(self, s: S, x: S::F, mid: Self::Mid<S>) -> S::F;
+    fn middle<S: Simd>(self, s: S, x: S::F, mid: Self::Mid<S>) -> Self::Late<S>;
+    fn finish<S: Simd>(self, s: S, x: S::F, late: Self::Late<S>) -> S::F;
+    /// All stages of one vector.
+    #[inline(always)]
+    fn whole<S: Simd>(self, s: S, x: S::F) -> S::F {
+        self.finish(s, x, self.middle(s, x, self.start(s, x)))
+    }
 }
 
-/// y = f(a, b) of two vectors, in two stages, the first without b.
+/// y = f(a, b) of two vectors, in three stages, the first two without b.
 pub(crate) trait Map2: Copy + Sync {
-    /// Whether the first stage computes anything.
+    /// Whether the first two stages compute anything.
     const STAGED: bool;
     type Mid<S: Simd>: Copy;
+    type Late<S: Simd>: Copy;
     fn start<S: Simd>(self, s: S, a: S::F) -> Self::Mid<S>;
-    fn finish<S: Simd>(self, s: S, a: S::F, b: S::F, mid: Self::Mid<S>) -> S::F;
+    fn middle<S: Simd>(self, s: S, a: S::F, mid: Self::Mid<S>) -> Self::Late<S>;
+    fn finish<S: Simd>(self, s: S, a: S::F, b: S::F, late: Self::Late<S>) -> S::F;
+    /// All stages of one pair.
+    #[inline(always)]
+    fn whole<S: Simd>(self, s: S, a: S::F, b: S::F) -> S::F {
+        self.finish(s, a, b, self.middle(s, a, self.start(s, a)))
+    }
 }
+
+/// What a function of one stage leaves out of [`Map1`] or [`Map2`].
+macro_rules! one_stage_map {
+    () => {
+        const STAGED: bool = false;
+        type Mid<S: Simd> = ();
+        type Late<S: Simd> = ();
+        #[inline(always)]
+        fn start<S: Simd>(self, _: S, _: S::F) {}
+        #[inline(always)]
+        fn middle<S: Simd>(self, _: S, _: S::F, (): ()) {}
+    };
+}
+pub(crate) use one_stage_map;
 
 /// y = f(x) for every element, at about `ns` nanoseconds each; where `x` is None, in place.
 ///
@@ -224,7 +256,8 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
         let (head, end) = whole_vectors(y, n, stream);
         let mut i = head;
         // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
-        // In place, each vector is read to the end before it is written, and those after it are not touched by that.
+        // In place, each vector is read to the end before it is written, and those after it are not touched by that. A
+        // stage reads what the one before it wrote.
         unsafe {
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
@@ -238,24 +271,31 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
             if !F::STAGED {
                 // Two loops: one would ask for every vector where it goes.
                 while !stream && i < end {
-                    let v = s.load(x.add(i));
-                    s.store(y.add(i), f.finish(s, v, f.start(s, v)));
+                    s.store(y.add(i), f.whole(s, s.load(x.add(i))));
                     i += LANES;
                 }
                 while i < end {
-                    let v = s.load(x.add(i));
-                    s.stream(y.add(i), f.finish(s, v, f.start(s, v)));
+                    s.stream(y.add(i), f.whole(s, s.load(x.add(i))));
                     i += LANES;
                 }
-            } else if i < end {
-                let mut mid = f.start(s, s.load(x.add(i)));
-                while i + LANES < end {
-                    let next = f.start(s, s.load(x.add(i + LANES)));
-                    put(s, y.add(i), f.finish(s, s.load(x.add(i)), mid), stream);
-                    mid = next;
-                    i += LANES;
+            } else {
+                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
+                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
+                while i < end {
+                    let count = ((end - i) / LANES).min(AHEAD);
+                    let (x, y) = (x.add(i), y.add(i));
+                    for j in 0..count {
+                        mids[j].write(f.start(s, s.load(x.add(j * LANES))));
+                    }
+                    for j in 0..count {
+                        lates[j].write(f.middle(s, s.load(x.add(j * LANES)), mids[j].assume_init()));
+                    }
+                    for j in 0..count {
+                        let v = f.finish(s, s.load(x.add(j * LANES)), lates[j].assume_init());
+                        put(s, y.add(j * LANES), v, stream);
+                    }
+                    i += count * LANES;
                 }
-                put(s, y.add(i), f.finish(s, s.load(x.add(i)), mid), stream);
             }
             if end < n {
                 s.outline(&Edge1 { x: x.add(end), y: y.add(end), n: n - end, f });
@@ -278,10 +318,7 @@ impl<F: Map1> Kernel for &Edge1<F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: n elements are readable and writable (its maker's promise).
-        unsafe {
-            let v = s.load_first(self.x, self.n);
-            s.store_first(self.y, self.f.finish(s, v, self.f.start(s, v)), self.n);
-        }
+        unsafe { s.store_first(self.y, self.f.whole(s, s.load_first(self.x, self.n)), self.n) }
     }
 }
 
@@ -317,24 +354,31 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
             }
             if !F::STAGED {
                 while !stream && i < end {
-                    let v = s.load(a.add(i));
-                    s.store(y.add(i), f.finish(s, v, s.load(b.add(i)), f.start(s, v)));
+                    s.store(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
                     i += LANES;
                 }
                 while i < end {
-                    let v = s.load(a.add(i));
-                    s.stream(y.add(i), f.finish(s, v, s.load(b.add(i)), f.start(s, v)));
+                    s.stream(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
                     i += LANES;
                 }
-            } else if i < end {
-                let mut mid = f.start(s, s.load(a.add(i)));
-                while i + LANES < end {
-                    let next = f.start(s, s.load(a.add(i + LANES)));
-                    put(s, y.add(i), f.finish(s, s.load(a.add(i)), s.load(b.add(i)), mid), stream);
-                    mid = next;
-                    i += LANES;
+            } else {
+                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
+                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
+                while i < end {
+                    let count = ((end - i) / LANES).min(AHEAD);
+                    let (a, b, y) = (a.add(i), b.add(i), y.add(i));
+                    for j in 0..count {
+                        mids[j].write(f.start(s, s.load(a.add(j * LANES))));
+                    }
+                    for j in 0..count {
+                        lates[j].write(f.middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
+                    }
+                    for j in 0..count {
+                        let (v, w) = (s.load(a.add(j * LANES)), s.load(b.add(j * LANES)));
+                        put(s, y.add(j * LANES), f.finish(s, v, w, lates[j].assume_init()), stream);
+                    }
+                    i += count * LANES;
                 }
-                put(s, y.add(i), f.finish(s, s.load(a.add(i)), s.load(b.add(i)), mid), stream);
             }
             if end < n {
                 s.outline(&Edge2 { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f });
@@ -356,10 +400,10 @@ impl<F: Map2> Kernel for &Edge2<F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // SAFETY: n < 16 elements are readable and writable (Run2).
+        // SAFETY: n ≤ 16 elements are readable and writable (its maker's promise).
         unsafe {
             let (v, w) = (s.load_first(self.a, self.n), s.load_first(self.b, self.n));
-            s.store_first(self.y, self.f.finish(s, v, w, self.f.start(s, v)), self.n);
+            s.store_first(self.y, self.f.whole(s, v, w), self.n);
         }
     }
 }

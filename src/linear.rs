@@ -141,8 +141,8 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
             unsafe {
                 let bias = self.forward.bias.map(|b| s.load_up_to(b.as_ptr().add(p.col + j), width));
                 let c = p.c.add(j);
-                // What the bias makes of row i, and what φ makes of that; one row's first stage goes beside the second
-                // stage of the row before it, or each would wait for itself.
+                // What the bias makes of row i, and what φ makes of that; one row's first stage goes beside the other
+                // stages of the row before it, or each would wait for itself.
                 macro_rules! load {
                     ($i:expr) => {{
                         let z = s.load_up_to(c.add($i * p.ldc), width);

@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::{Map2, map2};
+use crate::elementwise::{Map2, map2, one_stage_map};
 use crate::error::{Result, check_len};
 use crate::simd::Simd;
 
@@ -23,12 +23,9 @@ struct Add {
 }
 
 impl Map2 for Add {
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage_map!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn finish<S: Simd>(self, s: S, fx: S::F, x: S::F, _: ()) -> S::F {
+    fn finish<S: Simd>(self, s: S, fx: S::F, x: S::F, (): ()) -> S::F {
         s.fma(s.splat(self.scale), fx, x)
     }
 }

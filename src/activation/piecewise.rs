@@ -16,16 +16,13 @@ pub(crate) struct Identity;
 
 impl Phi for Identity {
     const NS: f64 = 0.05;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, _: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, _: S, x: S::F, (): ()) -> S::F {
         x
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, _: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, _: S::F, (): ()) -> S::F {
         s.splat(1.0)
     }
 }
@@ -42,16 +39,13 @@ pub(crate) struct Relu;
 
 impl Phi for Relu {
     const NS: f64 = 0.05;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         s.select(s.le(x, s.zero()), s.zero(), x)
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         step(s, x, s.gt(x, s.zero()), s.splat(1.0), s.zero())
     }
 }
@@ -70,16 +64,13 @@ pub(crate) struct LeakyRelu {
 
 impl Phi for LeakyRelu {
     const NS: f64 = 0.05;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         s.select(s.gt(x, s.zero()), x, s.mul(x, s.splat(self.slope)))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         step(s, x, s.gt(x, s.zero()), s.splat(1.0), s.splat(self.slope))
     }
 }
@@ -97,16 +88,13 @@ pub(crate) struct HardTanh;
 
 impl Phi for HardTanh {
     const NS: f64 = 0.05;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         s.min(s.splat(1.0), s.max(s.splat(-1.0), x))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         step(s, x, s.lt(s.abs(x), s.splat(1.0)), s.splat(1.0), s.zero())
     }
 }
@@ -136,16 +124,13 @@ fn within_3<S: Simd>(s: S, x: S::F) -> S::F {
 
 impl Phi for HardSigmoid {
     const NS: f64 = 0.07;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         dd::round(s, sixth(s, 3.0, within_3(s, x)))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         step(s, x, s.lt(s.abs(x), s.splat(3.0)), s.splat(SIXTH[0]), s.zero())
     }
 }
@@ -164,12 +149,9 @@ pub(crate) struct HardSwish;
 
 impl Phi for HardSwish {
     const NS: f64 = 0.07;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         let inner = within_3(s, x);
         let h = sixth(s, 3.0, inner);
         let y = s.fma(inner, h.hi, s.mul(inner, h.lo));
@@ -178,7 +160,7 @@ impl Phi for HardSwish {
     }
     /// (2x + 3)/6 between −3 and 3, 0 and 1 from there on.
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         let inner = within_3(s, x);
         let twice = s.add(inner, inner);
         let sum = dd::two_sum(s, s.splat(3.0), twice);
@@ -201,19 +183,16 @@ fn one_plus<S: Simd>(s: S, x: S::F) -> Dd<S::F> {
 
 impl Phi for Softsign {
     const NS: f64 = 0.15;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         let end = f32::from_bits(0x7180_0000);
         let inner = s.min(s.splat(end), s.max(s.splat(-end), x));
         let q = dd::div(s, Dd { hi: inner, lo: s.zero() }, one_plus(s, x));
         s.copysign(dd::round(s, q), x)
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         let r = dd::div(s, Dd { hi: s.splat(1.0), lo: s.zero() }, one_plus(s, x));
         s.fma(r.hi, r.hi, s.mul(s.add(r.hi, r.hi), r.lo))
     }

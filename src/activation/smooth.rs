@@ -8,7 +8,9 @@ use super::{FromOutput, Phi};
 use crate::simd::Simd;
 use crate::vecmath::dd::{self, Dd, fast_add, mul, mul_f, rest, square, two_prod};
 use crate::vecmath::tables::{GELU_3KC, GELU_K, GELU_KC, INV_SQRT_2PI, SELU_SCALE, SELU_SCALE_ALPHA};
-use crate::vecmath::{self, DOWN, Decay, EXP_END, UP, decay_abs, decay_dd, exp_parts, expm1_parts, mills_light};
+use crate::vecmath::{
+    self, DOWN, Decay, EXP_END, Fall, Parts, Reduced, decay, exp_of, expm1_of, fall_abs, parts, reduce,
+};
 
 /// A constant of the tables in two floats.
 #[inline(always)]
@@ -21,26 +23,26 @@ fn exactly<S: Simd>(s: S, x: S::F) -> Dd<S::F> {
     Dd { hi: x, lo: s.zero() }
 }
 
-#[inline(always)]
-fn negated<S: Simd>(s: S, x: Dd<S::F>) -> Dd<S::F> {
-    Dd { hi: s.neg(x.hi), lo: s.neg(x.lo) }
-}
-
 /// x cut off at ±limit. NaN stays NaN.
 #[inline(always)]
 fn cut<S: Simd>(s: S, x: S::F, limit: f32) -> S::F {
     s.min(s.splat(limit), s.max(s.splat(-limit), x))
 }
 
-/// x·f, scaled by 2ⁿ below zero, where f is 1 at +∞ and the result 0 at −∞; |x| matters up to `limit`, below zero.
+/// x·f, where f is 1 at +∞ and the result 0 at −∞, and f is scaled by 2⁶⁴ below zero; |x| matters up to `limit`, below
+/// zero.
 #[inline(always)]
-fn gated<S: Simd>(s: S, x: S::F, f: Dd<S::F>, d: Decay<S::F>, negative: S::M, limit: f32) -> S::F {
+fn gated<S: Simd>(s: S, x: S::F, f: Dd<S::F>, negative: S::M, limit: f32) -> S::F {
     let x = s.max(s.splat(-limit), x);
     // Infinity times the low part, 0, would be NaN.
     let finite = s.min(s.splat(limit), x);
-    let one = s.splat(1.0);
-    let (up, down) = (s.select(negative, d.up, one), s.select(negative, s.splat(DOWN), one));
-    s.mul(s.mul(s.fma(x, f.hi, s.mul(finite, f.lo)), up), down)
+    s.mul(s.fma(x, f.hi, s.mul(finite, f.lo)), s.select(negative, s.splat(DOWN), s.splat(1.0)))
+}
+
+/// e, scaled by 2⁶⁴, below zero, else 1.
+#[inline(always)]
+fn below_or_one<S: Simd>(s: S, d: Decay<S::F>, negative: S::M) -> Dd<S::F> {
+    dd::select(s, negative, d.up, exactly(s, s.splat(1.0)))
 }
 
 /// y, which has the sign of x but where it is zero: there −0 may have met +0.
@@ -51,32 +53,36 @@ fn signed<S: Simd>(s: S, y: S::F, x: S::F) -> S::F {
 
 /// x·σ(±u), given e = exp(−u) and the sign.
 #[inline(always)]
-fn gate<S: Simd>(s: S, x: S::F, d: Decay<S::F>, negative: S::M) -> S::F {
-    let (numerator, _) = vecmath::sigmoid_numerator(s, d, negative);
-    gated(s, x, dd::div(s, numerator, vecmath::one_plus(s, d)), d, negative, EXP_END)
+fn gate<S: Simd>(s: S, x: S::F, e: Parts<S::F>, negative: S::M) -> S::F {
+    let numerator = below_or_one(s, e.decay, negative);
+    gated(s, x, dd::div(s, numerator, e.one_e), negative, EXP_END)
+}
+
+/// A quotient in two floats, and a factor of it, scaled by 2⁶⁴.
+#[derive(Clone, Copy)]
+pub(crate) struct Slope<F> {
+    numerator: Dd<F>,
+    denominator: Dd<F>,
+    factor: Dd<F>,
 }
 
 /// (x·σ(u))' = σ(u)·(1 + g·σ(−u)) with g = x·u': e·(1 + e + g)/(1 + e)² below zero, (1 + e + g·e)/(1 + e)² above.
 #[inline(always)]
-fn gate_derivative<S: Simd>(s: S, g: Dd<S::F>, d: Decay<S::F>, negative: S::M) -> S::F {
-    let one_e = vecmath::one_plus(s, d);
+fn gate_slope<S: Simd>(s: S, g: Dd<S::F>, e: Parts<S::F>, negative: S::M) -> Slope<S::F> {
+    let Parts { decay, one_e } = e;
     // g or g·e: the factor of e in (1 + e) + …
-    let (factor, up) = vecmath::sigmoid_numerator(s, d, negative);
-    let k = s.select(negative, s.splat(1.0), vecmath::power(s, d));
-    let f = dd::select(s, negative, exactly(s, s.splat(1.0)), d.p);
-    let ge = dd::scale(s, k, mul(s, g, f));
-    let numerator = dd::add(s, one_e, ge);
-    let q = dd::div(s, numerator, square(s, one_e));
-    vecmath::finish(s, dd::round(s, mul(s, q, factor)), up)
+    let f = dd::select(s, negative, exactly(s, s.splat(1.0)), vecmath::held(s, decay));
+    Slope {
+        numerator: dd::add(s, one_e, mul(s, g, f)),
+        denominator: square(s, one_e),
+        factor: vecmath::sigmoid_numerator(s, decay, negative),
+    }
 }
 
-/// 2ⁿ·q below zero, 1 − 2ⁿ·q above: the factor, and 2ⁿ⁺⁶⁴ of the exponent that is still to be applied.
 #[inline(always)]
-fn reflect<S: Simd>(s: S, d: Decay<S::F>, q: Dd<S::F>, negative: S::M) -> (Dd<S::F>, S::F) {
-    let (one, power) = (s.splat(1.0), vecmath::power(s, d));
-    let hi = s.fnma(power, q.hi, one);
-    let lo = s.fnma(power, q.lo, s.fnma(power, q.hi, s.sub(one, hi)));
-    (dd::select(s, negative, q, Dd { hi, lo }), s.select(negative, d.up, s.splat(UP)))
+fn slope_end<S: Simd>(s: S, slope: Slope<S::F>) -> S::F {
+    let q = dd::div(s, slope.numerator, slope.denominator);
+    vecmath::finish(s, dd::round(s, mul(s, q, slope.factor)))
 }
 
 /// Where Φ(−t)·t rounds to zero.
@@ -86,35 +92,56 @@ const GELU_END: f32 = 14.6;
 #[derive(Clone, Copy)]
 pub(crate) struct Gelu;
 
-/// exp(−t²/2), with t² in two floats.
+/// −|x|, as far as it matters.
 #[inline(always)]
-fn bell<S: Simd>(s: S, t: S::F) -> Decay<S::F> {
-    decay_dd(s, two_prod(s, s.mul(t, s.splat(-0.5)), t))
+fn gelu_below<S: Simd>(s: S, x: S::F) -> S::F {
+    s.max(s.splat(-GELU_END), s.or(x, s.splat(-0.0)))
 }
 
 impl Phi for Gelu {
     const NS: f64 = 0.6;
     const STAGED: bool = true;
-    type Mid<S: Simd> = (Decay<S::F>, Dd<S::F>);
+    type Mid<S: Simd> = vecmath::Tail<S::F>;
+    /// Of −|x|, scaled by 2⁶⁴: Φ.
+    type Forward<S: Simd> = Dd<S::F>;
+    /// The derivative.
+    type Derivative<S: Simd> = Dd<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> (Decay<S::F>, Dd<S::F>) {
-        let t = s.min(s.splat(GELU_END), s.abs(x));
-        (bell(s, t), mills_light(s, t))
+    fn start<S: Simd>(self, s: S, x: S::F) -> vecmath::Tail<S::F> {
+        vecmath::tail_start(s, gelu_below(s, x))
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, (d, m): (Decay<S::F>, Dd<S::F>)) -> S::F {
-        let negative = s.lt(x, s.zero());
-        let (factor, _) = reflect(s, d, mul(s, d.p, m), negative);
-        signed(s, gated(s, x, factor, d, negative, GELU_END), x)
+    fn forward_middle<S: Simd>(self, s: S, _: S::F, tail: vecmath::Tail<S::F>) -> Dd<S::F> {
+        let (d, m) = vecmath::tail_parts(s, tail);
+        mul(s, d.up, m)
+    }
+    /// −|x|·Φ(−|x|), which is at most half of x, is added to a positive x; −0 stays.
+    #[inline(always)]
+    fn forward_end<S: Simd>(self, s: S, x: S::F, q: Dd<S::F>) -> S::F {
+        let (u, down) = (gelu_below(s, x), s.splat(DOWN));
+        let v = s.mul(u, q.hi);
+        let rest = s.fnma(u, q.lo, rest(s, u, q.hi, v));
+        let below = s.mul(s.sub(v, rest), down);
+        let hi = s.fma(v, down, x);
+        let lo = s.fma(rest, down, s.fnma(v, down, s.sub(hi, x)));
+        // It is NaN at infinity.
+        let above = s.sub(hi, s.min(lo, s.splat(1.0)));
+        s.select(s.lt(x, s.zero()), below, above)
     }
     /// Φ(x) + x·φ(x), which is 1 − the same of −x.
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, (d, m): (Decay<S::F>, Dd<S::F>)) -> S::F {
-        let t = s.min(s.splat(GELU_END), s.abs(x));
-        let slope = mul_f(s, t, negated(s, constant(s, INV_SQRT_2PI)));
-        let q = mul(s, d.p, dd::add(s, m, slope));
-        let (factor, up) = reflect(s, d, q, s.lt(x, s.zero()));
-        vecmath::finish(s, dd::round(s, factor), up)
+    fn derivative_middle<S: Simd>(self, s: S, x: S::F, tail: vecmath::Tail<S::F>) -> Dd<S::F> {
+        let (d, m) = vecmath::tail_parts(s, tail);
+        let slope = mul_f(s, gelu_below(s, x), constant(s, INV_SQRT_2PI));
+        mul(s, d.up, dd::add(s, m, slope))
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, q: Dd<S::F>) -> S::F {
+        let (one, down) = (s.splat(1.0), s.splat(DOWN));
+        let below = vecmath::finish(s, dd::round(s, q));
+        let hi = s.fnma(q.hi, down, one);
+        let lo = s.fnma(q.lo, down, s.fnma(q.hi, down, s.sub(one, hi)));
+        s.select(s.lt(x, s.zero()), below, s.add(hi, lo))
     }
 }
 
@@ -134,32 +161,42 @@ fn gelu_square<S: Simd>(s: S, x: S::F) -> (S::F, Dd<S::F>) {
 
 /// exp(−2|u|).
 #[inline(always)]
-fn gelu_decay<S: Simd>(s: S, t: S::F, t2: Dd<S::F>) -> Decay<S::F> {
+fn gelu_fall<S: Simd>(s: S, t: S::F, t2: Dd<S::F>) -> vecmath::FallDd<S::F> {
     // k + k·c·t²: the first is the larger up to t = 4.7, and beyond both are of one size.
     let kc = mul(s, t2, constant(s, GELU_KC));
     let b = dd::add(s, constant(s, GELU_K), kc);
-    decay_dd(s, mul_f(s, s.neg(t), b))
+    vecmath::fall_dd(s, mul_f(s, s.neg(t), b))
 }
 
 impl Phi for GeluTanh {
     const NS: f64 = 0.6;
     const STAGED: bool = true;
-    type Mid<S: Simd> = Decay<S::F>;
+    type Mid<S: Simd> = vecmath::FallDd<S::F>;
+    type Forward<S: Simd> = Parts<S::F>;
+    type Derivative<S: Simd> = Slope<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
+    fn start<S: Simd>(self, s: S, x: S::F) -> vecmath::FallDd<S::F> {
         let (t, t2) = gelu_square(s, x);
-        gelu_decay(s, t, t2)
+        gelu_fall(s, t, t2)
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        gate(s, x, mid, s.lt(x, s.zero()))
+    fn forward_middle<S: Simd>(self, s: S, _: S::F, mid: vecmath::FallDd<S::F>) -> Parts<S::F> {
+        parts(s, vecmath::decay_dd(s, mid))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, e: Parts<S::F>) -> S::F {
+        gate(s, x, e, s.lt(x, s.zero()))
+    }
+    #[inline(always)]
+    fn derivative_middle<S: Simd>(self, s: S, x: S::F, mid: vecmath::FallDd<S::F>) -> Slope<S::F> {
         let (t, t2) = gelu_square(s, x);
         let b = dd::add(s, constant(s, GELU_K), mul(s, t2, constant(s, GELU_3KC)));
         let g = mul_f(s, s.copysign(t, x), b);
-        gate_derivative(s, g, mid, s.lt(x, s.zero()))
+        gate_slope(s, g, parts(s, vecmath::decay_dd(s, mid)), s.lt(x, s.zero()))
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, _: S::F, slope: Slope<S::F>) -> S::F {
+        slope_end(s, slope)
     }
 }
 
@@ -170,18 +207,28 @@ pub(crate) struct Silu;
 impl Phi for Silu {
     const NS: f64 = 0.4;
     const STAGED: bool = true;
-    type Mid<S: Simd> = Decay<S::F>;
+    type Mid<S: Simd> = Fall<S::F>;
+    type Forward<S: Simd> = Parts<S::F>;
+    type Derivative<S: Simd> = Slope<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
-        decay_abs(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> Fall<S::F> {
+        fall_abs(s, x)
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        gate(s, x, mid, s.lt(x, s.zero()))
+    fn forward_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> Parts<S::F> {
+        parts(s, decay(s, mid))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        gate_derivative(s, exactly(s, cut(s, x, EXP_END)), mid, s.lt(x, s.zero()))
+    fn forward_end<S: Simd>(self, s: S, x: S::F, e: Parts<S::F>) -> S::F {
+        gate(s, x, e, s.lt(x, s.zero()))
+    }
+    #[inline(always)]
+    fn derivative_middle<S: Simd>(self, s: S, x: S::F, mid: Fall<S::F>) -> Slope<S::F> {
+        gate_slope(s, exactly(s, cut(s, x, EXP_END)), parts(s, decay(s, mid)), s.lt(x, s.zero()))
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, _: S::F, slope: Slope<S::F>) -> S::F {
+        slope_end(s, slope)
     }
 }
 
@@ -198,7 +245,7 @@ struct MishParts<F> {
 
 #[inline(always)]
 fn mish_parts<S: Simd>(s: S, decay: Decay<S::F>, negative: S::M) -> MishParts<S::F> {
-    let e = dd::scale(s, vecmath::power(s, decay), decay.p);
+    let e = vecmath::held(s, decay);
     let (one, two) = (s.splat(1.0), s.splat(2.0));
     let (a, b) = (s.select(negative, two, one), s.select(negative, one, two));
     let m = s.fma(b, e.hi, a);
@@ -213,34 +260,49 @@ fn mish_parts<S: Simd>(s: S, decay: Decay<S::F>, negative: S::M) -> MishParts<S:
     MishParts { e, m: Dd { hi: m, lo: m_lo }, d: Dd { hi: d.hi, lo: s.add(d.lo, lo) } }
 }
 
+/// M·f and D.
+#[derive(Clone, Copy)]
+pub(crate) struct MishRatio<F> {
+    m: Dd<F>,
+    d: Dd<F>,
+}
+
 impl Phi for Mish {
     const NS: f64 = 0.6;
     const STAGED: bool = true;
-    type Mid<S: Simd> = Decay<S::F>;
+    type Mid<S: Simd> = Fall<S::F>;
+    type Forward<S: Simd> = MishRatio<S::F>;
+    type Derivative<S: Simd> = Slope<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
-        decay_abs(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> Fall<S::F> {
+        fall_abs(s, x)
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        let decay = mid;
+    fn forward_middle<S: Simd>(self, s: S, x: S::F, mid: Fall<S::F>) -> MishRatio<S::F> {
+        let decay = decay(s, mid);
         let negative = s.lt(x, s.zero());
         let MishParts { m, d, .. } = mish_parts(s, decay, negative);
-        let (factor, _) = vecmath::sigmoid_numerator(s, decay, negative);
-        signed(s, gated(s, x, dd::div(s, mul(s, factor, m), d), decay, negative, EXP_END), x)
+        MishRatio { m: mul(s, below_or_one(s, decay, negative), m), d }
+    }
+    #[inline(always)]
+    fn forward_end<S: Simd>(self, s: S, x: S::F, MishRatio { m, d }: MishRatio<S::F>) -> S::F {
+        signed(s, gated(s, x, dd::div(s, m, d), s.lt(x, s.zero()), EXP_END), x)
     }
     /// f·(M·D + 4x·G·(1 + e))/D², where G is 1 below zero and e² above.
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        let decay = mid;
+    fn derivative_middle<S: Simd>(self, s: S, x: S::F, mid: Fall<S::F>) -> Slope<S::F> {
+        let decay = decay(s, mid);
         let negative = s.lt(x, s.zero());
         let MishParts { e, m, d } = mish_parts(s, decay, negative);
         let x4 = s.mul(s.splat(4.0), cut(s, x, EXP_END));
         let g = dd::select(s, negative, exactly(s, s.splat(1.0)), square(s, e));
         let bump = mul(s, mul_f(s, x4, g), fast_add(s, s.splat(1.0), e));
-        let q = dd::div(s, dd::add(s, mul(s, m, d), bump), square(s, d));
-        let (factor, up) = vecmath::sigmoid_numerator(s, decay, negative);
-        vecmath::finish(s, dd::round(s, mul(s, q, factor)), up)
+        let factor = vecmath::sigmoid_numerator(s, decay, negative);
+        Slope { numerator: dd::add(s, mul(s, m, d), bump), denominator: square(s, d), factor }
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, _: S::F, slope: Slope<S::F>) -> S::F {
+        slope_end(s, slope)
     }
 }
 
@@ -250,18 +312,28 @@ pub(crate) struct Sigmoid;
 impl Phi for Sigmoid {
     const NS: f64 = 0.4;
     const STAGED: bool = true;
-    type Mid<S: Simd> = Decay<S::F>;
+    type Mid<S: Simd> = Fall<S::F>;
+    type Forward<S: Simd> = Parts<S::F>;
+    type Derivative<S: Simd> = Parts<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
-        decay_abs(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> Fall<S::F> {
+        fall_abs(s, x)
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        vecmath::sigmoid_from(s, x, mid)
+    fn forward_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> Parts<S::F> {
+        parts(s, decay(s, mid))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, _: S::F, mid: Decay<S::F>) -> S::F {
-        vecmath::sigmoid_derivative_from(s, mid)
+    fn forward_end<S: Simd>(self, s: S, x: S::F, e: Parts<S::F>) -> S::F {
+        vecmath::sigmoid_end(s, x, e)
+    }
+    #[inline(always)]
+    fn derivative_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> Parts<S::F> {
+        parts(s, decay(s, mid))
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, _: S::F, e: Parts<S::F>) -> S::F {
+        vecmath::sigmoid_derivative_end(s, e)
     }
 }
 
@@ -278,18 +350,28 @@ pub(crate) struct Tanh;
 impl Phi for Tanh {
     const NS: f64 = 0.4;
     const STAGED: bool = true;
-    type Mid<S: Simd> = vecmath::Fall<S::F>;
+    type Mid<S: Simd> = Fall<S::F>;
+    type Forward<S: Simd> = Dd<S::F>;
+    type Derivative<S: Simd> = Parts<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> vecmath::Fall<S::F> {
+    fn start<S: Simd>(self, s: S, x: S::F) -> Fall<S::F> {
         vecmath::tanh_fall(s, x)
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: vecmath::Fall<S::F>) -> S::F {
-        vecmath::tanh_from(s, x, mid)
+    fn forward_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> Dd<S::F> {
+        vecmath::fall_m1(s, mid)
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, _: S::F, mid: vecmath::Fall<S::F>) -> S::F {
-        vecmath::sech2_from(s, mid)
+    fn forward_end<S: Simd>(self, s: S, x: S::F, m: Dd<S::F>) -> S::F {
+        vecmath::tanh_end(s, x, m)
+    }
+    #[inline(always)]
+    fn derivative_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> Parts<S::F> {
+        parts(s, decay(s, mid))
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, _: S::F, e: Parts<S::F>) -> S::F {
+        vecmath::sech2_end(s, e)
     }
 }
 
@@ -308,18 +390,28 @@ pub(crate) struct Softplus;
 impl Phi for Softplus {
     const NS: f64 = 0.5;
     const STAGED: bool = true;
-    type Mid<S: Simd> = Decay<S::F>;
+    type Mid<S: Simd> = Fall<S::F>;
+    type Forward<S: Simd> = vecmath::Log1p<S::F>;
+    type Derivative<S: Simd> = Parts<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
-        decay_abs(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> Fall<S::F> {
+        fall_abs(s, x)
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        vecmath::softplus_from(s, x, mid)
+    fn forward_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> vecmath::Log1p<S::F> {
+        vecmath::softplus_middle(s, decay(s, mid))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        vecmath::sigmoid_from(s, x, mid)
+    fn forward_end<S: Simd>(self, s: S, x: S::F, l: vecmath::Log1p<S::F>) -> S::F {
+        vecmath::softplus_end(s, x, l)
+    }
+    #[inline(always)]
+    fn derivative_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> Parts<S::F> {
+        parts(s, decay(s, mid))
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, e: Parts<S::F>) -> S::F {
+        vecmath::sigmoid_end(s, x, e)
     }
 }
 
@@ -337,18 +429,28 @@ pub(crate) struct LogSigmoid;
 impl Phi for LogSigmoid {
     const NS: f64 = 0.5;
     const STAGED: bool = true;
-    type Mid<S: Simd> = Decay<S::F>;
+    type Mid<S: Simd> = Fall<S::F>;
+    type Forward<S: Simd> = vecmath::Log1p<S::F>;
+    type Derivative<S: Simd> = Parts<S::F>;
     #[inline(always)]
-    fn start<S: Simd>(self, s: S, x: S::F) -> Decay<S::F> {
-        decay_abs(s, x)
+    fn start<S: Simd>(self, s: S, x: S::F) -> Fall<S::F> {
+        fall_abs(s, x)
     }
     #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        s.neg(vecmath::softplus_from(s, s.neg(x), mid))
+    fn forward_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> vecmath::Log1p<S::F> {
+        vecmath::softplus_middle(s, decay(s, mid))
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, mid: Decay<S::F>) -> S::F {
-        vecmath::sigmoid_from(s, s.neg(x), mid)
+    fn forward_end<S: Simd>(self, s: S, x: S::F, l: vecmath::Log1p<S::F>) -> S::F {
+        s.neg(vecmath::softplus_end(s, s.neg(x), l))
+    }
+    #[inline(always)]
+    fn derivative_middle<S: Simd>(self, s: S, _: S::F, mid: Fall<S::F>) -> Parts<S::F> {
+        parts(s, decay(s, mid))
+    }
+    #[inline(always)]
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, e: Parts<S::F>) -> S::F {
+        vecmath::sigmoid_end(s, s.neg(x), e)
     }
 }
 
@@ -359,11 +461,32 @@ impl FromOutput for LogSigmoid {
     }
 }
 
-/// expm1 of a negative x in two floats; it is −1 from −20 on, whatever follows.
+/// The reduced argument of the exponential of a negative x, held where it is zero.
 #[inline(always)]
-fn expm1_below<S: Simd>(s: S, x: Dd<S::F>) -> Dd<S::F> {
-    let hi = s.min(s.zero(), s.max(s.splat(-20.0), x.hi));
-    expm1_parts(s, Dd { hi, lo: x.lo })
+fn below<S: Simd>(s: S, x: S::F, end: f32) -> Reduced<S::F> {
+    reduce(s, exactly(s, s.min(s.zero(), s.max(s.splat(end), x))))
+}
+
+/// Stages of the exponential below zero.
+macro_rules! elu_stages {
+    () => {
+        const STAGED: bool = true;
+        type Mid<S: Simd> = Reduced<S::F>;
+        type Forward<S: Simd> = Dd<S::F>;
+        type Derivative<S: Simd> = (S::F, Dd<S::F>);
+        #[inline(always)]
+        fn start<S: Simd>(self, s: S, x: S::F) -> Reduced<S::F> {
+            self.reduced(s, x)
+        }
+        #[inline(always)]
+        fn forward_middle<S: Simd>(self, s: S, _: S::F, mid: Reduced<S::F>) -> Dd<S::F> {
+            expm1_of(s, mid)
+        }
+        #[inline(always)]
+        fn derivative_middle<S: Simd>(self, s: S, _: S::F, mid: Reduced<S::F>) -> (S::F, Dd<S::F>) {
+            exp_of(s, mid)
+        }
+    };
 }
 
 /// x > 0: x, else α·(eˣ − 1).
@@ -372,28 +495,32 @@ pub(crate) struct Elu {
     pub alpha: f32,
 }
 
+/// α may be large: the exponential goes on below the subnormal numbers.
+const ELU_END: f32 = -174.0;
+
+impl Elu {
+    #[inline(always)]
+    fn reduced<S: Simd>(self, s: S, x: S::F) -> Reduced<S::F> {
+        below(s, x, ELU_END)
+    }
+}
+
 impl Phi for Elu {
     const NS: f64 = 0.4;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    elu_stages!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, m: Dd<S::F>) -> S::F {
         let alpha = s.splat(self.alpha);
-        let m = expm1_below(s, exactly(s, x));
         s.select(s.lt(x, s.zero()), s.fma(alpha, m.hi, s.mul(alpha, m.lo)), x)
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (n, p): (S::F, Dd<S::F>)) -> S::F {
         let alpha = s.splat(self.alpha);
-        // α may be large: the exponential goes on below the subnormal numbers, and is applied in two halves.
-        let low = s.splat(-174.0);
-        let (n, p) = exp_parts(s, exactly(s, s.min(s.zero(), s.max(low, x))));
+        // In two halves.
         let half = s.round(s.mul(n, s.splat(0.5)));
         let y = s.mul(s.fma(alpha, p.hi, s.mul(alpha, p.lo)), s.exp2i(half));
         let y = s.mul(y, s.exp2i(s.sub(n, half)));
-        let y = s.select(s.lt(x, low), s.zero(), y);
+        let y = s.select(s.lt(x, s.splat(ELU_END)), s.zero(), y);
         s.select(s.gt(x, s.zero()), s.splat(1.0), y)
     }
 }
@@ -409,16 +536,19 @@ impl FromOutput for Elu {
 #[derive(Clone, Copy)]
 pub(crate) struct Selu;
 
+impl Selu {
+    #[inline(always)]
+    fn reduced<S: Simd>(self, s: S, x: S::F) -> Reduced<S::F> {
+        below(s, x, -EXP_END)
+    }
+}
+
 impl Phi for Selu {
     const NS: f64 = 0.4;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    elu_stages!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, m: Dd<S::F>) -> S::F {
         let (scale, below) = (constant(s, SELU_SCALE), constant(s, SELU_SCALE_ALPHA));
-        let m = expm1_below(s, exactly(s, x));
         let negative = s.fma(m.hi, below.hi, s.fma(m.hi, below.lo, s.mul(m.lo, below.hi)));
         // Infinity times the low part must not meet infinity times the high one.
         let positive = s.fma(x, scale.hi, s.mul(s.min(s.splat(f32::MAX), x), scale.lo));
@@ -426,8 +556,7 @@ impl Phi for Selu {
         s.select(s.eq(x, s.zero()), x, y)
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
-        let (n, p) = exp_parts(s, exactly(s, s.min(s.zero(), s.max(s.splat(-EXP_END), x))));
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (n, p): (S::F, Dd<S::F>)) -> S::F {
         let y = s.ldexp(dd::round(s, mul(s, p, constant(s, SELU_SCALE_ALPHA))), n);
         s.select(s.gt(x, s.zero()), s.splat(SELU_SCALE[0]), y)
     }
@@ -450,34 +579,28 @@ pub(crate) struct Celu {
 impl Celu {
     /// x/α where x < 0, held at −EXP_END; 0 above.
     #[inline(always)]
-    fn ratio<S: Simd>(self, s: S, x: S::F) -> Dd<S::F> {
+    fn reduced<S: Simd>(self, s: S, x: S::F) -> Reduced<S::F> {
         let alpha = s.splat(self.alpha);
         let x = s.min(s.zero(), x);
         let hi = s.div(x, alpha);
         let lo = s.div(rest(s, hi, alpha, x), alpha);
         let end = s.splat(-EXP_END);
-        Dd { hi: s.max(end, hi), lo: s.select(s.gt(hi, end), lo, s.zero()) }
+        reduce(s, Dd { hi: s.max(end, hi), lo: s.select(s.gt(hi, end), lo, s.zero()) })
     }
 }
 
 impl Phi for Celu {
     const NS: f64 = 0.5;
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    elu_stages!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn forward_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn forward_end<S: Simd>(self, s: S, x: S::F, m: Dd<S::F>) -> S::F {
         let alpha = s.splat(self.alpha);
-        let ratio = self.ratio(s, x);
-        let m = expm1_below(s, ratio);
-        // φ(x) is x above zero, and rounds to x from here on.
+        // φ(x) is x above zero, and rounds to x as far as −2⁻²⁶·α.
         let end = s.splat(-1.0 / (1 << 26) as f32);
-        s.select(s.lt(ratio.hi, end), s.fma(alpha, m.hi, s.mul(alpha, m.lo)), x)
+        s.select(s.lt(m.hi, end), s.fma(alpha, m.hi, s.mul(alpha, m.lo)), x)
     }
     #[inline(always)]
-    fn derivative_from<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
-        let (n, p) = exp_parts(s, self.ratio(s, x));
+    fn derivative_end<S: Simd>(self, s: S, x: S::F, (n, p): (S::F, Dd<S::F>)) -> S::F {
         s.select(s.gt(x, s.zero()), s.splat(1.0), s.ldexp(dd::round(s, p), n))
     }
 }

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::{Error, Result, check_len, product};
 use crate::parallel::Shared;
 use crate::simd::{LANES, Simd};
-use crate::softmax::rows::{self, Pass, Stats};
+use crate::softmax::rows::{self, Pass, Stats, Turned};
 
 /// Nanoseconds an element takes.
 const NS: f64 = 0.4;
@@ -202,6 +202,9 @@ struct Ce<'a, const GRADIENT: bool, const SMOOTH: bool>(Common<'a>);
 impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH> {
     const STORE: bool = GRADIENT;
     const DROP: bool = SMOOTH;
+    const LOG_SUM: bool = true;
+    const WRITES: bool = GRADIENT;
+    const ENDS: bool = true;
 
     #[inline(always)]
     fn wants(&self, row: usize) -> bool {
@@ -234,9 +237,41 @@ impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH>
     }
 
     #[inline(always)]
+    unsafe fn write_turned<S: Simd>(&self, s: S, stats: &Turned<S>, block: *mut f32, cols: usize) {
+        if !GRADIENT {
+            return;
+        }
+        let mut r = [0f32; LANES];
+        for i in 0..LANES {
+            r[i] = (self.0.scale / (1.0 + stats.rest[i])) as f32;
+        }
+        let r = s.from_array(r);
+        let u = s.select(stats.empty, s.zero(), s.splat((self.0.scale * self.0.uniform) as f32));
+        for j in 0..cols {
+            // SAFETY: the block holds cols columns (contract).
+            unsafe {
+                let e = block.add(j * LANES);
+                let d = if SMOOTH { s.fms(s.load(e), r, u) } else { s.mul(s.load(e), r) };
+                s.store(e, d);
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn end<S: Simd>(&self, s: S, row: usize, stats: &Stats, y: *mut f32) -> f64 {
+        let e = if GRADIENT && stats.picked != stats.max {
+            s.to_array(crate::vecmath::exp(s, s.splat(stats.picked - stats.max)))[0]
+        } else {
+            1.0
+        };
+        // SAFETY: the contract.
+        unsafe { self.end_with(row, stats, stats.log_sum(s), e, y) }
+    }
+
+    #[inline(always)]
+    unsafe fn end_with(&self, row: usize, stats: &Stats, log_sum: f32, e: f32, y: *mut f32) -> f64 {
         let Common { scale, epsilon, uniform, .. } = self.0;
-        let log_sum = stats.log_sum(s) as f64;
+        let log_sum = log_sum as f64;
         let below = stats.max as f64 - stats.picked as f64;
         let mut loss = log_sum;
         // ε = 1 does not ask for the target's probability, which may be 0.
@@ -253,7 +288,6 @@ impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH>
             let p_minus_1 = if stats.picked == stats.max {
                 -stats.rest / (1.0 + stats.rest)
             } else {
-                let e = s.to_array(crate::vecmath::exp(s, s.splat(stats.picked - stats.max)))[0];
                 e as f64 / (1.0 + stats.rest) - 1.0
             };
             // SAFETY: the target is below classes (checked), and GRADIENT means there is an output.

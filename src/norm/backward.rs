@@ -451,7 +451,7 @@ impl<T: Storage> Rows<T> {
             for k in 0..R {
                 let at = (r + k) * self.cols + i;
                 let [mean, rstd, shift, a, b] = splat[k];
-                if FULL && self.stream {
+                if FULL {
                     // The rows that come next, while these are written.
                     s.prefetch(self.dy.wrapping_add(at + R * self.cols).cast());
                     s.prefetch(self.x.wrapping_add(at + R * self.cols).cast());

@@ -259,7 +259,7 @@ impl Out {
             let mut v = [gamma; R];
             for r in 0..R {
                 let x = x.add(r * self.cols + i);
-                if FULL && self.stream {
+                if FULL {
                     s.prefetch(x.wrapping_add(self.ahead).cast());
                 }
                 let x = if FULL { T::load(s, x) } else { T::load_first(s, x, n) };

@@ -6,7 +6,7 @@ use super::lists::{TensorList, TensorListMut};
 use super::plan::{Piece, Plan, chunk_count, join};
 use crate::context::Context;
 use crate::element::Storage;
-use crate::elementwise::{Map1, map1};
+use crate::elementwise::{Map1, map1, one_stage_map};
 use crate::error::{Result, check_len};
 use crate::parallel::Shared;
 use crate::reduce;
@@ -193,12 +193,9 @@ struct Clamp {
 }
 
 impl Map1 for Clamp {
-    const STAGED: bool = false;
-    type Mid<S: Simd> = ();
+    one_stage_map!();
     #[inline(always)]
-    fn start<S: Simd>(self, _: S, _: S::F) {}
-    #[inline(always)]
-    fn finish<S: Simd>(self, s: S, x: S::F, _: ()) -> S::F {
+    fn finish<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         clamp(s, x, self.limit)
     }
 }

@@ -1,6 +1,7 @@
 //! The gradients of softmax and log-softmax, row by row.
 
 use super::rows::{CHUNK, max};
+use super::turned::{self, Block, WIDEST};
 use super::{check, stored};
 use crate::context::Context;
 use crate::element::Storage;
@@ -80,6 +81,11 @@ trait Row: Sync {
     /// # Safety
     /// All three are valid for `cols` ≥ 1 floats, and dx overlaps nothing.
     unsafe fn row<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *const f32, dx: *mut f32);
+    /// That of sixteen rows in blocks, written over dy.
+    ///
+    /// # Safety
+    /// Both blocks hold `cols` ≤ 64 columns.
+    unsafe fn turned<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *mut f32);
 }
 
 fn run(ctx: &Context, ns: f64, cols: usize, y: &[f32], dy: &[f32], dx: &mut [f32], row: &impl Row) {
@@ -109,14 +115,44 @@ impl<R: Row> Kernel for Rows<'_, R> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let (cols, n) = (self.cols, self.dx.len());
+        let (y, dy, dx) = (self.y.as_ptr(), self.dy.as_ptr(), self.dx.as_mut_ptr());
         let mut i = 0;
-        while i < self.dx.len() {
-            // SAFETY: all three hold whole rows of cols floats (check, run).
-            unsafe {
-                let (y, dy, dx) = (self.y.as_ptr().add(i), self.dy.as_ptr().add(i), self.dx.as_mut_ptr().add(i));
-                self.row.row(s, self.cols, y, dy, dx);
+        // SAFETY: all three hold whole rows of cols floats (check, run).
+        unsafe {
+            while !S::COMPACT && cols <= WIDEST && i + LANES * cols <= n {
+                let (y, dy, dx) = (y.add(i), dy.add(i), dx.add(i));
+                s.outline(SixteenRows { cols, y, dy, dx, row: self.row });
+                i += LANES * cols;
             }
-            i += self.cols;
+            while i < n {
+                self.row.row(s, cols, y.add(i), dy.add(i), dx.add(i));
+                i += cols;
+            }
+        }
+    }
+}
+
+/// Sixteen rows of `cols` ≤ 64 floats.
+struct SixteenRows<'a, R> {
+    cols: usize,
+    y: *const f32,
+    dy: *const f32,
+    dx: *mut f32,
+    row: &'a R,
+}
+
+impl<R: Row> Kernel for SixteenRows<'_, R> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let SixteenRows { cols, y, dy, dx, row } = self;
+        let (mut y_block, mut dy_block) = (Block::new(), Block::new());
+        // SAFETY: all three are sixteen rows (Rows); the blocks hold cols columns, initialized by read.
+        unsafe {
+            let (y, dy) = (y_block.read(s, y, cols), dy_block.read(s, dy, cols));
+            row.turned(s, cols, y, dy);
+            turned::write(s, dy, dx, cols);
         }
     }
 }
@@ -131,6 +167,15 @@ unsafe fn position<S: Simd>(s: S, y: *const f32, n: usize, top: f32) -> usize {
     let mut i = 0;
     // SAFETY: every load ends at or before n.
     unsafe {
+        // Four vectors for one branch; the loop after this one says which.
+        while i + 4 * LANES <= n {
+            let (a, b) = (s.eq(s.load(y.add(i)), t), s.eq(s.load(y.add(i + LANES)), t));
+            let (c, d) = (s.eq(s.load(y.add(i + 2 * LANES)), t), s.eq(s.load(y.add(i + 3 * LANES)), t));
+            if s.bits_m(s.or_m(s.or_m(a, b), s.or_m(c, d))) != 0 {
+                break;
+            }
+            i += 4 * LANES;
+        }
         while i + LANES <= n {
             let found = s.bits_m(s.eq(s.load(y.add(i)), t));
             if found != 0 {
@@ -146,6 +191,32 @@ unsafe fn position<S: Simd>(s: S, y: *const f32, n: usize, top: f32) -> usize {
 struct Plain;
 
 impl Row for Plain {
+    #[inline(always)]
+    unsafe fn turned<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *mut f32) {
+        // SAFETY: columns are below cols.
+        unsafe {
+            let top = turned::max(s, y, cols);
+            let mut c = s.load(dy);
+            let mut pending = turned::all(s);
+            for j in 0..cols {
+                let first = turned::first(s, s.load(y.add(j * LANES)), top, &mut pending);
+                c = s.select(first, s.load(dy.add(j * LANES)), c);
+            }
+            let mut sums = [s.zero(); LANES];
+            for j in 0..cols {
+                let (y, d) = (s.load(y.add(j * LANES)), s.sub(s.load(dy.add(j * LANES)), c));
+                // 64 columns are the four vectors that begin with a product.
+                let sum = &mut sums[j % LANES];
+                *sum = if cols == 4 * LANES && j < LANES { s.mul(y, d) } else { s.fma(y, d, *sum) };
+            }
+            let sum = turned::narrow(s, &turned::fold(s, turned::widened(s, &sums, cols)));
+            for j in 0..cols {
+                let dy = dy.add(j * LANES);
+                s.store(dy, s.mul(s.load(y.add(j * LANES)), s.sub(s.sub(s.load(dy), c), sum)));
+            }
+        }
+    }
+
     #[inline(always)]
     unsafe fn row<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *const f32, dx: *mut f32) {
         // SAFETY: every load and store ends at cols; position is below cols.
@@ -180,6 +251,9 @@ impl Row for Plain {
             let sum = s.splat(s.sum_dd(low, high) as f32);
             let mut i = 0;
             while i + LANES <= cols {
+                // The next row.
+                s.prefetch(y.wrapping_add(cols + i));
+                s.prefetch(dy.wrapping_add(cols + i));
                 let d = s.sub(s.load(dy.add(i)), cv);
                 s.store(dx.add(i), s.mul(s.load(y.add(i)), s.sub(d, sum)));
                 i += LANES;
@@ -196,6 +270,43 @@ impl Row for Plain {
 struct Log;
 
 impl Row for Log {
+    #[inline(always)]
+    unsafe fn turned<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *mut f32) {
+        // SAFETY: columns are below cols.
+        unsafe {
+            let top = turned::max(s, y, cols);
+            let zero = s.splat_d(0.0);
+            let mut lanes = [(zero, zero); LANES];
+            let mut dy_top = s.load(dy);
+            let mut pending = turned::all(s);
+            for j in 0..cols {
+                let d = s.load(dy.add(j * LANES));
+                let first = turned::first(s, s.load(y.add(j * LANES)), top, &mut pending);
+                dy_top = s.select(first, d, dy_top);
+                let (low, high) = s.widen(s.select(first, s.zero(), d));
+                let lane = &mut lanes[j % LANES];
+                *lane = (s.add_d(lane.0, low), s.add_d(lane.1, high));
+            }
+            let others = turned::fold(s, lanes);
+            let (dy_tops, p_top) = (s.to_array(dy_top), s.to_array(vecmath::exp(s, top)));
+            let q_top = s.to_array(vecmath::expm1(s, top));
+            let (mut sum, mut at_top) = ([0f32; LANES], [0f32; LANES]);
+            for r in 0..LANES {
+                sum[r] = (others[r] + dy_tops[r] as f64) as f32;
+                at_top[r] = (-q_top[r] as f64 * dy_tops[r] as f64 - p_top[r] as f64 * others[r]) as f32;
+            }
+            let (sum, at_top) = (s.from_array(sum), s.from_array(at_top));
+            let nothing = s.eq(top, s.splat(f32::NEG_INFINITY));
+            let mut pending = turned::all(s);
+            for j in 0..cols {
+                let (v, dy) = (s.load(y.add(j * LANES)), dy.add(j * LANES));
+                let first = turned::first(s, v, top, &mut pending);
+                let d = s.fnma(vecmath::exp(s, v), sum, s.load(dy));
+                s.store(dy, s.select(nothing, s.zero(), s.select(first, at_top, d)));
+            }
+        }
+    }
+
     #[inline(always)]
     unsafe fn row<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *const f32, dx: *mut f32) {
         // SAFETY: every load and store ends at cols; position is below cols.

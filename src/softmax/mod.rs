@@ -6,6 +6,7 @@
 mod backward;
 pub(crate) mod rows;
 mod stored;
+pub(crate) mod turned;
 
 pub(crate) use backward::backward;
 pub use backward::{log_softmax_backward_f32, softmax_backward_f32};
@@ -15,7 +16,7 @@ use crate::context::Context;
 use crate::element::Storage;
 use crate::error::{Result, check_len, product};
 use crate::simd::{LANES, Simd};
-use rows::{Pass, Stats};
+use rows::{Pass, Stats, Turned};
 
 /// Nanoseconds an element takes, forward.
 const FORWARD_NS: f64 = 0.4;
@@ -100,6 +101,25 @@ struct Softmax;
 impl Pass for Softmax {
     const STORE: bool = true;
     const DROP: bool = false;
+    const LOG_SUM: bool = false;
+    const WRITES: bool = true;
+    const ENDS: bool = false;
+
+    #[inline(always)]
+    unsafe fn write_turned<S: Simd>(&self, s: S, stats: &Turned<S>, block: *mut f32, cols: usize) {
+        let mut r = [0f32; LANES];
+        for i in 0..LANES {
+            r[i] = (1.0 / (1.0 + stats.rest[i])) as f32;
+        }
+        let r = s.from_array(r);
+        for j in 0..cols {
+            // SAFETY: the block holds cols columns (contract).
+            unsafe {
+                let e = block.add(j * LANES);
+                s.store(e, s.mul(s.load(e), r));
+            }
+        }
+    }
 
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, _x: *const f32, y: *mut f32, n: usize) {
@@ -119,6 +139,20 @@ struct LogSoftmax;
 impl Pass for LogSoftmax {
     const STORE: bool = false;
     const DROP: bool = false;
+    const LOG_SUM: bool = true;
+    const WRITES: bool = true;
+    const ENDS: bool = false;
+
+    #[inline(always)]
+    unsafe fn write_turned<S: Simd>(&self, s: S, stats: &Turned<S>, block: *mut f32, cols: usize) {
+        for j in 0..cols {
+            // SAFETY: the block holds cols columns (contract).
+            unsafe {
+                let x = block.add(j * LANES);
+                s.store(x, s.sub(s.sub(s.load(x), stats.max), stats.log_sum));
+            }
+        }
+    }
 
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, x: *const f32, y: *mut f32, n: usize) {

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, LANES, Simd};
+use crate::softmax::turned::{self, Block, WIDEST};
 use crate::vecmath;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -47,12 +48,25 @@ impl Stats {
     }
 }
 
+/// [`Stats`] of sixteen rows, a lane each.
+pub(crate) struct Turned<S: Simd> {
+    pub(crate) max: S::F,
+    pub(crate) rest: [f64; LANES],
+    pub(crate) log_sum: S::F,
+    pub(crate) empty: S::M,
+}
+
 /// What one function makes of its rows.
 pub(crate) trait Pass: Sync {
     /// Whether the second pass stores the exponentials in y.
     const STORE: bool;
     /// Whether it also sums max − x.
     const DROP: bool;
+    /// Whether [`Pass::write_turned`] or [`Pass::end_with`] ask for ln Σ exp(x − max).
+    const LOG_SUM: bool;
+    /// Whether there is an output, and whether rows end.
+    const WRITES: bool;
+    const ENDS: bool;
 
     /// Whether a row is looked at; else only [`Pass::skip`] is called.
     #[inline(always)]
@@ -75,6 +89,19 @@ pub(crate) trait Pass: Sync {
     /// y is valid for a row if there is an output.
     #[inline(always)]
     unsafe fn end<S: Simd>(&self, _s: S, _row: usize, _stats: &Stats, _y: *mut f32) -> f64 {
+        0.0
+    }
+    /// What [`Pass::write`] does, of sixteen rows that stand in a block.
+    ///
+    /// # Safety
+    /// The block holds `cols` columns.
+    unsafe fn write_turned<S: Simd>(&self, s: S, stats: &Turned<S>, block: *mut f32, cols: usize);
+    /// What [`Pass::end`] does, given ln Σ exp(x − max) and exp(picked − max).
+    ///
+    /// # Safety
+    /// y is valid for a row if there is an output.
+    #[inline(always)]
+    unsafe fn end_with(&self, _row: usize, _stats: &Stats, _log_sum: f32, _e: f32, _y: *mut f32) -> f64 {
         0.0
     }
     /// A row that is not wanted.
@@ -286,30 +313,123 @@ impl<P: Pass> Kernel for Rows<'_, P> {
     fn run<S: Simd>(self, s: S) -> f64 {
         let (cols, pass) = (self.m.cols, self.pass);
         let mut total = 0.0;
-        for row in self.rows {
-            let (x, y) = self.m.at(row, 0);
-            // SAFETY: the row lies within x and, if there is an output, within y (asserted in run); tasks have
-            // disjoint rows; no output is written before its row's logits were read.
-            unsafe {
-                if !pass.wants(row) {
-                    pass.skip(row, y, cols);
-                    continue;
+        let Range { start: mut row, end } = self.rows;
+        while row < end {
+            if !S::COMPACT && cols <= WIDEST && row + LANES <= end && (row..row + LANES).all(|row| pass.wants(row)) {
+                total = s.outline(SixteenRows { row, m: self.m, pass, total });
+                row += LANES;
+                continue;
+            }
+            total = s.outline(OneRow { row, m: self.m, pass, total });
+            row += 1;
+        }
+        total
+    }
+}
+
+/// Adds to a total what a row does.
+struct OneRow<'a, P> {
+    row: usize,
+    m: &'a Matrix<'a>,
+    pass: &'a P,
+    total: f64,
+}
+
+impl<P: Pass> Kernel for OneRow<'_, P> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let OneRow { row, m, pass, total } = self;
+        let cols = m.cols;
+        let (x, y) = m.at(row, 0);
+        // SAFETY: the row lies within x and, if there is an output, within y (asserted in run); tasks have
+        // disjoint rows; no output is written before its row's logits were read.
+        unsafe {
+            if !pass.wants(row) {
+                pass.skip(row, y, cols);
+                return total;
+            }
+            let picked = *x.add(pass.pick(row));
+            let top = max(s, x, cols);
+            let (pivot, empty) = pivot(top);
+            let (mut rest, mut drop) = (0.0, 0.0);
+            let mut leave_out = true;
+            let mut i = 0;
+            while i < cols {
+                let n = CHUNK.min(cols - i);
+                let sums = exp_sum(s, pass, x.add(i), y.wrapping_add(i), n, pivot, &mut leave_out);
+                (rest, drop) = (rest + sums.0, drop + sums.1);
+                i += n;
+            }
+            let stats = Stats { max: pivot, rest: checked_rest(top, rest), drop, picked, empty };
+            pass.write(s, &stats, x, y, cols);
+            total + pass.end(s, row, &stats, y)
+        }
+    }
+}
+
+/// The same of sixteen short rows.
+struct SixteenRows<'a, P> {
+    row: usize,
+    m: &'a Matrix<'a>,
+    pass: &'a P,
+    total: f64,
+}
+
+impl<P: Pass> Kernel for SixteenRows<'_, P> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let SixteenRows { row, m, pass, mut total } = self;
+        let cols = m.cols;
+        let (x, y) = m.at(row, 0);
+        let mut block = Block::new();
+        // SAFETY: the rows lie within x and, if there is an output, within y (asserted in run); the block holds cols
+        // ≤ 64 columns, initialized by read. Nothing is written before all sixteen were read.
+        unsafe {
+            let mut picked = [0f32; LANES];
+            for (r, picked) in picked.iter_mut().enumerate() {
+                *picked = *x.add(r * cols + pass.pick(row + r));
+            }
+            let block = block.read(s, x, cols);
+            let top = turned::max(s, block, cols);
+            let empty = s.eq(top, s.splat(f32::NEG_INFINITY));
+            let pivot = s.select(empty, s.zero(), top);
+            let (mut sums, mut drops) = ([s.zero(); LANES], [s.zero(); LANES]);
+            let mut pending = turned::all(s);
+            for j in 0..cols {
+                let v = s.load(block.add(j * LANES));
+                let below = s.sub(v, pivot);
+                let e = vecmath::exp_fall(s, below);
+                if P::STORE {
+                    s.store(block.add(j * LANES), e);
                 }
-                let picked = *x.add(pass.pick(row));
-                let top = max(s, x, cols);
-                let (pivot, empty) = pivot(top);
-                let (mut rest, mut drop) = (0.0, 0.0);
-                let mut leave_out = true;
-                let mut i = 0;
-                while i < cols {
-                    let n = CHUNK.min(cols - i);
-                    let sums = exp_sum(s, pass, x.add(i), y.wrapping_add(i), n, pivot, &mut leave_out);
-                    (rest, drop) = (rest + sums.0, drop + sums.1);
-                    i += n;
+                if P::DROP {
+                    drops[j % LANES] = s.sub(drops[j % LANES], below);
                 }
-                let stats = Stats { max: pivot, rest: checked_rest(top, rest), drop, picked, empty };
-                pass.write(s, &stats, x, y, cols);
-                total += pass.end(s, row, &stats, y);
+                let first = turned::first(s, v, pivot, &mut pending);
+                sums[j % LANES] = s.add(sums[j % LANES], s.select(first, s.zero(), e));
+            }
+            let mut rest = turned::fold(s, turned::widened(s, &sums, cols));
+            let drop = if P::DROP { turned::fold(s, turned::widened(s, &drops, cols)) } else { [0.0; LANES] };
+            let (tops, pivots) = (s.to_array(top), s.to_array(pivot));
+            for (rest, &top) in rest.iter_mut().zip(&tops) {
+                *rest = checked_rest(top, *rest);
+            }
+            let log_sum = if P::LOG_SUM { vecmath::log1p(s, turned::narrow(s, &rest)) } else { s.zero() };
+            let stats = Turned { max: pivot, rest, log_sum, empty };
+            pass.write_turned(s, &stats, block, cols);
+            if P::WRITES {
+                turned::write(s, block, y, cols);
+            }
+            if P::ENDS {
+                let e = s.to_array(vecmath::exp(s, s.sub(s.from_array(picked), pivot)));
+                let log_sums = s.to_array(log_sum);
+                for r in 0..LANES {
+                    let (max, empty) = (pivots[r], tops[r] == f32::NEG_INFINITY);
+                    let stats = Stats { max, rest: rest[r], drop: drop[r], picked: picked[r], empty };
+                    total += pass.end_with(row + r, &stats, log_sums[r], e[r], y.wrapping_add(r * cols));
+                }
             }
         }
         total

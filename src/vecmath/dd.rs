@@ -126,7 +126,14 @@ pub fn estrin6<S: Simd>(s: S, c: &[f32; 6], x: S::F, x2: S::F) -> S::F {
     s.fma(s.fma(d, x2, b), x2, a)
 }
 
-/// c₀ + … + c₉·x⁹ by Estrin's rule.
+/// c₀ + … + c₄·x⁴ likewise.
+#[inline(always)]
+pub fn estrin5<S: Simd>(s: S, c: &[f32; 5], x: S::F, x2: S::F) -> S::F {
+    let (low, mid) = (s.fma(s.splat(c[1]), x, s.splat(c[0])), s.fma(s.splat(c[3]), x, s.splat(c[2])));
+    s.fma(s.fma(s.splat(c[4]), x2, mid), x2, low)
+}
+
+/// c₀ + … + c₉·x⁹ likewise.
 #[inline(always)]
 pub fn estrin10<S: Simd>(s: S, c: &[f32; 10], x: S::F, x2: S::F) -> S::F {
     let pair = |i: usize| (s.splat(c[i + 1]), s.splat(c[i]));

@@ -1,7 +1,7 @@
 //! exp and expm1, and the forms of them that other functions finish.
 
-use super::dd::{self, Dd, estrin6, fast_two_sum, horner, two_sum};
-use super::tables::{EXP, LN_2, LOG2_E};
+use super::dd::{self, Dd, estrin5, estrin6, fast_two_sum, horner, two_sum};
+use super::tables::{EXP, EXP_SHORT, LN_2, LOG2_E};
 use crate::simd::Simd;
 
 /// 1.5·2²³ + 127: beside it a float has no fraction, and the low bits of its pattern are an exponent.
@@ -28,13 +28,20 @@ pub const UP: f32 = 18_446_744_073_709_551_616.0;
 /// 2⁻⁶⁴.
 pub const DOWN: f32 = 1.0 / UP;
 
-/// eˣ for −120 ≤ x ≤ 0 as 2ⁿ·(1 + t): 2ⁿ⁺⁶⁴, r, r², and q where t = r + r²·q.
+/// eˣ for −120 ≤ x ≤ 0 as 2ⁿ·(1 + t): 2ⁿ⁺⁶⁴, r, and q where t = r + r²·q.
 #[derive(Clone, Copy)]
 pub struct Fall<F> {
     pub up: F,
     pub r: F,
-    pub r2: F,
     pub q: F,
+}
+
+/// The same of an argument in two floats: 2ⁿ⁺⁶⁴, r, and what follows it in t.
+#[derive(Clone, Copy)]
+pub struct FallDd<F> {
+    pub up: F,
+    pub r: F,
+    pub tail: F,
 }
 
 /// The bits of [`exp`] for x ≤ 0, by fewer operations; NaN passes.
@@ -42,7 +49,7 @@ pub struct Fall<F> {
 pub fn exp_fall<S: Simd>(s: S, x: S::F) -> S::F {
     // Zero from −104 on.
     let f = fall(s, s.max(s.splat(-110.0), x));
-    let p = s.add(s.fma(f.r2, f.q, f.r), s.splat(1.0));
+    let p = s.add(s.fma(s.mul(f.r, f.r), f.q, f.r), s.splat(1.0));
     s.mul(s.mul(p, f.up), s.splat(DOWN))
 }
 
@@ -51,8 +58,15 @@ pub fn exp_fall<S: Simd>(s: S, x: S::F) -> S::F {
 pub fn fall<S: Simd>(s: S, x: S::F) -> Fall<S::F> {
     let (up, n, high) = step(s, x);
     let r = s.fnma(n, s.splat(LN_2[1]), high);
-    let r2 = s.mul(r, r);
-    Fall { up, r, r2, q: estrin6(s, &EXP, r, r2) }
+    Fall { up, r, q: estrin6(s, &EXP, r, s.mul(r, r)) }
+}
+
+/// [`fall`] to 2⁻²⁸ of eˣ, not of eˣ − 1.
+#[inline(always)]
+pub fn fall_short<S: Simd>(s: S, x: S::F) -> Fall<S::F> {
+    let (up, n, high) = step(s, x);
+    let r = s.fnma(n, s.splat(LN_2[1]), high);
+    Fall { up, r, q: estrin5(s, &EXP_SHORT, r, s.mul(r, r)) }
 }
 
 /// 2ⁿ⁺⁶⁴, n, and x less the upper part of n·ln 2, exactly.
@@ -63,13 +77,13 @@ fn step<S: Simd>(s: S, x: S::F) -> (S::F, S::F, S::F) {
     (s.from_bits(s.shl_i::<23>(s.bits(biased))), n, s.fnma(n, s.splat(LN_2[0]), x))
 }
 
-/// exp(x.hi + x.lo) in the domain of [`Fall`]: 2ⁿ⁺⁶⁴ and t in two parts.
+/// exp(x.hi + x.lo) in the domain of [`Fall`], to 2⁻²⁸.
 #[inline(always)]
-pub fn fall_dd<S: Simd>(s: S, x: Dd<S::F>) -> (S::F, Dd<S::F>) {
+pub fn fall_dd<S: Simd>(s: S, x: Dd<S::F>) -> FallDd<S::F> {
     let (up, n, high) = step(s, x.hi);
     let r = fast_two_sum(s, high, s.fnma(n, s.splat(LN_2[1]), x.lo));
     let r2 = s.mul(r.hi, r.hi);
-    (up, fast_two_sum(s, r.hi, s.fma(r2, estrin6(s, &EXP, r.hi, r2), r.lo)))
+    FallDd { up, r: r.hi, tail: s.fma(r2, estrin5(s, &EXP_SHORT, r.hi, r2), r.lo) }
 }
 
 /// The reduced argument: x = n·ln 2 + r + lo, and exp(r + lo) − 1 − r.
@@ -96,7 +110,12 @@ pub fn reduce<S: Simd>(s: S, x: Dd<S::F>) -> Reduced<S::F> {
 /// eˣ as 2ⁿ·p with p from √½ to √2 in two floats, to about 2⁻²⁹. The domain is [`reduce`]'s.
 #[inline(always)]
 pub fn exp_parts<S: Simd>(s: S, x: Dd<S::F>) -> (S::F, Dd<S::F>) {
-    let Reduced { n, r, tail } = reduce(s, x);
+    exp_of(s, reduce(s, x))
+}
+
+/// [`exp_parts`] of a reduced argument.
+#[inline(always)]
+pub fn exp_of<S: Simd>(s: S, Reduced { n, r, tail }: Reduced<S::F>) -> (S::F, Dd<S::F>) {
     let one_plus_r = fast_two_sum(s, s.splat(1.0), r);
     (n, fast_two_sum(s, one_plus_r.hi, s.add(one_plus_r.lo, tail)))
 }
@@ -110,7 +129,12 @@ pub fn exp2_held<S: Simd>(s: S, n: S::F) -> S::F {
 /// eˣ − 1 in two floats, for −180 ≤ x ≤ 88; the last bits are relative to the result, however small x is.
 #[inline(always)]
 pub fn expm1_parts<S: Simd>(s: S, x: Dd<S::F>) -> Dd<S::F> {
-    let Reduced { n, r, tail } = reduce(s, x);
+    expm1_of(s, reduce(s, x))
+}
+
+/// [`expm1_parts`] of a reduced argument.
+#[inline(always)]
+pub fn expm1_of<S: Simd>(s: S, Reduced { n, r, tail }: Reduced<S::F>) -> Dd<S::F> {
     let power = exp2_held(s, n);
     // 2ⁿ·(1 + r + tail) − 1 = (2ⁿ − 1) + 2ⁿ·r + 2ⁿ·tail; 2ⁿ − 1 = 0 where x is small.
     let minus_one = two_sum(s, power, s.splat(-1.0));

@@ -21,12 +21,16 @@ mod logistic;
 mod normal;
 pub(crate) mod tables;
 
-pub use exp::{DOWN, Fall, Reduced, UP, exp, exp_fall, exp_parts, exp2_held, expm1, expm1_parts, fall, reduce};
+pub use exp::{
+    DOWN, Fall, FallDd, Reduced, UP, exp, exp_fall, exp_of, exp_parts, exp2_held, expm1, expm1_of, expm1_parts, fall,
+    fall_dd, fall_short, reduce,
+};
 pub use gate::{Gate, gate_finish, gate_start, squash_finish, squash_start};
 pub use log::{log, log1p};
 pub use logistic::{
-    Decay, EXP_END, decay, decay_abs, decay_dd, finish, one_plus, power, sech2, sech2_from, sigmoid,
-    sigmoid_derivative, sigmoid_derivative_from, sigmoid_from, sigmoid_numerator, softplus, softplus_from, tanh,
-    tanh_fall, tanh_from,
+    Decay, EXP_END, Log1p, Parts, decay, decay_abs, decay_dd, fall_abs, fall_m1, finish, held, parts, plus, sech2,
+    sech2_end, sech2_from, sigmoid, sigmoid_derivative, sigmoid_derivative_end, sigmoid_derivative_from, sigmoid_end,
+    sigmoid_from, sigmoid_numerator, softplus, softplus_end, softplus_from, softplus_middle, tanh, tanh_end, tanh_fall,
+    tanh_from,
 };
-pub use normal::{erf, erfc, mills, mills_light};
+pub use normal::{Tail, erf, erfc, mills, tail_parts, tail_start};

@@ -1,9 +1,12 @@
 //! The normal distribution's family: Φ(−t)·exp(t²/2), erf, erfc.
 
 use super::dd::{self, Dd, fast_two_sum, horner, mul_f, two_prod, two_sum};
-use super::exp::exp_parts;
-use super::exp::exp2_held;
-use super::tables::{ERF, MILLS, MILLS_CENTER, MILLS_LOW, MILLS_SHIFT, SQRT_2, TWO_OVER_SQRT_PI};
+use super::exp::{FallDd, exp_parts, exp2_held, fall_dd};
+use super::logistic::{Decay, decay_dd};
+use super::tables::{
+    ERF, MILLS, MILLS_CENTER, MILLS_LOW, MILLS_SHIFT, SQRT_2, TAIL, TAIL_CENTER, TAIL_FOLLOW, TAIL_SHIFT,
+    TWO_OVER_SQRT_PI,
+};
 use crate::simd::Simd;
 
 /// Φ(−t)·exp(t²/2) for 0 ≤ t ≤ 14.6, to about 2⁻²⁸: Mills' ratio over √(2π). It falls from 0.5 as 1/t.
@@ -27,27 +30,42 @@ pub fn mills<S: Simd>(s: S, t: Dd<S::F>) -> Dd<S::F> {
     Dd { hi: y.hi, lo: s.fma(y.hi, miss, y.lo) }
 }
 
-/// [`mills`] to about 2⁻²⁷, for 0 ≤ t ≤ 14.6.
+/// Φ(−t) begun: exp(−t²/2), and Mills' ratio over √(2π) as r·(line + curve).
+#[derive(Clone, Copy)]
+pub struct Tail<F> {
+    fall: FallDd<F>,
+    r: F,
+    line: F,
+    curve: F,
+}
+
+/// Φ(−t) for 0 ≤ t ≤ 14.6 given u = −t, up to the polynomials' last steps.
 #[inline(always)]
-#[allow(clippy::approx_constant, reason = "a coefficient that was fitted, not π")]
-pub fn mills_light<S: Simd>(s: S, t: S::F) -> Dd<S::F> {
-    let shift = s.splat(MILLS_SHIFT);
-    let b = fast_two_sum(s, s.max(t, shift), s.min(t, shift));
-    let r = s.div(s.splat(1.0), b.hi);
-    // 1/b = r·(1 + miss).
-    let miss = s.fnma(r, b.lo, dd::rest(s, r, b.hi, s.splat(1.0)));
-    let w = s.sub(r, s.splat(MILLS_CENTER));
-    let c = MILLS[2..].try_into().expect("ten coefficients");
-    let (c0, c1) = (s.splat(MILLS[0]), s.splat(MILLS[1]));
+pub fn tail_start<S: Simd>(s: S, u: S::F) -> Tail<S::F> {
+    // The sum is exact for any t here: both are multiples of its last place, and shift − b is no longer than b.
+    let shift = s.splat(TAIL_SHIFT);
+    let b = s.sub(shift, u);
+    let b_lo = s.sub(s.sub(shift, b), u);
+    let r = s.div(s.splat(1.0), b);
+    // 1/(t + shift) = r·(1 + miss).
+    let miss = s.fnma(r, b_lo, dd::rest(s, r, b, s.splat(1.0)));
+    let fall = fall_dd(s, two_prod(s, s.mul(u, s.splat(-0.5)), u));
+    let w = s.sub(r, s.splat(TAIL_CENTER));
+    let w2 = s.mul(w, w);
+    let (c0, c1) = (s.splat(TAIL[0]), s.splat(TAIL[1]));
     let line = s.fma(w, c1, c0);
-    let line_lo = s.add(s.fma(w, c1, s.sub(c0, line)), s.splat(MILLS_LOW[0]));
-    let curve = s.fma(w, dd::estrin10(s, c, w, s.mul(w, w)), s.splat(MILLS_LOW[1]));
-    let Dd { hi: p, lo: p_lo } = fast_two_sum(s, line, s.fma(w, curve, line_lo));
-    // How the whole follows 1/b, relatively: from 1.6 at t = 0 to 1.1.
-    let m = two_prod(s, r, p);
-    let follow = s.fma(s.fma(r, s.splat(-3.637), s.splat(3.14)), r, s.splat(0.9354));
-    let lo = s.fma(m.hi, s.mul(follow, miss), m.lo);
-    Dd { hi: m.hi, lo: s.fma(r, p_lo, lo) }
+    let line_lo = s.fma(w, c1, s.sub(c0, line));
+    let c = TAIL[2..].try_into().expect("ten coefficients");
+    let follow = s.fma(r, s.splat(TAIL_FOLLOW[1]), s.splat(TAIL_FOLLOW[0]));
+    let curve = s.fma(w2, dd::estrin10(s, c, w, w2), line_lo);
+    Tail { fall, r, line, curve: s.fma(follow, miss, curve) }
+}
+
+/// exp(−t²/2), scaled, and Mills' ratio over √(2π).
+#[inline(always)]
+pub fn tail_parts<S: Simd>(s: S, tail: Tail<S::F>) -> (Decay<S::F>, Dd<S::F>) {
+    let p = fast_two_sum(s, tail.line, tail.curve);
+    (decay_dd(s, tail.fall), mul_f(s, tail.r, p))
 }
 
 /// erfc(a)/2 for 0 ≤ a ≤ 10.3 as 2ⁿ·p.

@@ -10,8 +10,9 @@ pub const SELU_ALPHA: f64 = 1.6732632423543772848170429916717;
 
 /// The documented bound on the error of φ and of φ', in ULP.
 pub const BOUND: f64 = 1.0;
-/// Within 0.05 of a zero of φ' the error may be this large instead.
+/// Within [`BESIDE`] of a zero of φ' the error may be this large instead.
 pub const ABSOLUTE: f64 = 1.0 / (1u64 << 25) as f64;
+pub const BESIDE: f64 = 0.1;
 
 /// Every activation, those with a parameter for several.
 pub fn cases() -> Vec<(Activation, f32)> {
@@ -192,7 +193,7 @@ fn worst(act: Activation, p: f32, x: &[f32], y: &[f32], d: &[f32]) -> [(f64, f32
         }
         let truth = derivative(act, p as f64, x as f64);
         let error = ulp_error(d, truth);
-        let beside = zero_of_derivative(act).is_some_and(|zero| (x as f64 - zero).abs() < 0.05);
+        let beside = zero_of_derivative(act).is_some_and(|zero| (x as f64 - zero).abs() < BESIDE);
         if error > worst[1].0 && !(beside && (d as f64 - truth).abs() <= ABSOLUTE) {
             worst[1] = (error, x);
         }

@@ -346,7 +346,7 @@ fn check(
     forwards(mills, act, p, x, &mut truth[0]);
     derivatives(mills, act, p, x, &mut truth[1]);
     let nowhere = (f64::INFINITY, f64::INFINITY);
-    let beside = zero_of_derivative(act).map_or(nowhere, |zero| (zero - 0.05, zero + 0.05));
+    let beside = zero_of_derivative(act).map_or(nowhere, |zero| (zero - BESIDE, zero + BESIDE));
     [largest(x, got[0], &truth[0], nowhere), largest(x, got[1], &truth[1], beside)]
 }
 
@@ -398,7 +398,7 @@ fn trust(mills: &Mills, act: Activation, p: f32) {
             for (got, want) in [truth[0][i], truth[1][i]].into_iter().zip(want) {
                 // Below the smallest float by far, and above the largest, floats do not care.
                 let gone = got.abs() < 1e-50 && want.abs() < 1e-50 || got.abs() > 1e39 && got.signum() == want.signum();
-                let beside = zero_of_derivative(act).is_some_and(|zero| (wide - zero).abs() < 0.05);
+                let beside = zero_of_derivative(act).is_some_and(|zero| (wide - zero).abs() < BESIDE);
                 let allowed = TRUST * if beside { 1.0 } else { want.abs() };
                 let agree = gone || got.is_nan() && want.is_nan() || (got - want).abs() <= allowed;
                 assert!(agree, "{act:?}({p}) at {x:e}: {got:e}, libm says {want:e}");

@@ -23,11 +23,13 @@ fn ce(ctx: &Context, smoothing: f32, scale: f32, classes: usize, x: &[f32], t: &
 
 fn problem(rng: &mut Rng, rows: usize, classes: usize) -> (Vec<f32>, Vec<i64>) {
     let x = rng.vec(rows * classes, |rng| 4.0 * rng.normal());
-    let t = rng.vec(rows, |rng| if rng.below(5) == 0 { IGNORE } else { rng.below(classes) as i64 });
+    let mut t = rng.vec(rows, |rng| if rng.below(5) == 0 { IGNORE } else { rng.below(classes) as i64 });
+    // Sixteen short rows that all count go another way.
+    t.iter_mut().skip(3).take(32).for_each(|t| *t = (*t).max(0));
     (x, t)
 }
 
-const SHAPES: [[usize; 2]; 12] = [
+const SHAPES: [[usize; 2]; 14] = [
     [0, 3],
     [1, 1],
     [500, 2],
@@ -35,6 +37,8 @@ const SHAPES: [[usize; 2]; 12] = [
     [7, 15],
     [33, 16],
     [130, 17],
+    [70, 8],
+    [60, 64],
     [9, 1000],
     [40, 16_401],
     [3, 16_384],
@@ -349,7 +353,7 @@ fn gradients_match_finite_differences() {
 fn nothing_is_touched_beyond_the_ends() {
     let mut rng = Rng::new(7);
     for ctx in contexts() {
-        for [rows, classes] in [[1, 1], [3, 5], [2, 31], [4, 80], [2, 16_389]] {
+        for [rows, classes] in [[1, 1], [3, 5], [2, 31], [16, 13], [40, 8], [4, 80], [2, 16_389]] {
             let (x, t) = problem(&mut rng, rows, classes);
             for smoothing in [0.0, 0.3] {
                 let want = ce(&ctx, smoothing, 1.0, classes, &x, &t);

@@ -14,8 +14,8 @@ const BACKWARD: [(&str, Backward); 2] = [("softmax", softmax_backward_f32), ("lo
 /// unit of distance.
 const SOFTMAX_ULP: f64 = 4.0;
 
-/// Vector tails, one column, many short rows, chunk borders, and rows shared out by chunks.
-const SHAPES: [[usize; 2]; 16] = [
+/// Vector tails, one column, many short rows, sixteen of which go together, chunk borders, and rows shared out by chunks.
+const SHAPES: [[usize; 2]; 22] = [
     [0, 5],
     [5, 0],
     [1, 1],
@@ -24,6 +24,12 @@ const SHAPES: [[usize; 2]; 16] = [
     [7, 15],
     [4, 16],
     [130, 17],
+    [35, 8],
+    [50, 31],
+    [32, 63],
+    [37, 64],
+    [16, 65],
+    [300, 5],
     [33, 97],
     [9, 1000],
     [5, 4099],
@@ -117,8 +123,8 @@ fn a_row_shared_out_by_chunks_has_the_bits_of_a_row_in_a_batch() {
 fn forward_is_as_accurate_as_promised() {
     let mut rng = Rng::new(3);
     for ctx in contexts() {
-        let shapes = [[60, 3], [60, 10], [24, 777], [6, 20_000], [40, 16_500]];
-        for [rows, cols] in if quick() { [[20, 3], [20, 10], [6, 777], [1, 20_000], [1, 16_500]] } else { shapes } {
+        let shapes = [[60, 3], [60, 10], [60, 64], [24, 777], [6, 20_000], [40, 16_500]];
+        for [rows, cols] in if quick() { [[20, 3], [20, 10], [20, 64], [6, 777], [1, 20_000], [1, 16_500]] } else { shapes } {
             let x = logits(&mut rng, [rows, cols]);
             let y = forward(softmax_forward_f32, &ctx, [rows, cols], &x);
             let log_y = forward(log_softmax_forward_f32, &ctx, [rows, cols], &x);
@@ -210,11 +216,13 @@ fn nan_and_infinity_make_their_row_nan_and_no_other() {
             for at in [0, cols / 2, cols - 1] {
                 for bad in [f32::NAN, f32::INFINITY] {
                     for other in [1.0, f32::NEG_INFINITY] {
-                        let mut x = vec![other; 2 * cols];
+                        // Enough for sixteen short rows at once.
+                        let rows = if cols < 64 { 18 } else { 2 };
+                        let mut x = vec![other; rows * cols];
                         x[at] = bad;
                         x[cols..].fill(1.0);
                         for (name, f) in FORWARD {
-                            let y = forward(f, &ctx, [2, cols], &x);
+                            let y = forward(f, &ctx, [rows, cols], &x);
                             // log-softmax of −Inf beside +Inf or NaN is NaN too: there is no distribution.
                             assert!(y[..cols].iter().all(|v| v.is_nan()), "{name} {cols} {at} {bad} {other} {ctx:?}");
                             assert!(y[cols..].iter().all(|v| v.is_finite()), "{name}");
@@ -230,7 +238,7 @@ fn nan_and_infinity_make_their_row_nan_and_no_other() {
 fn backward_is_as_accurate_as_promised() {
     let mut rng = Rng::new(4);
     for ctx in contexts() {
-        for [rows, cols] in [[60, 1], [60, 5], [24, 333], [6, 20_000]] {
+        for [rows, cols] in [[60, 1], [60, 5], [60, 64], [24, 333], [6, 20_000]] {
             let x = logits(&mut rng, [rows, cols]);
             let dy = rng.vec(x.len(), Rng::normal);
             let y = forward(softmax_forward_f32, &ctx, [rows, cols], &x);
@@ -340,7 +348,7 @@ fn a_probability_of_one_keeps_its_gradient() {
 fn nothing_is_touched_beyond_the_ends() {
     let mut rng = Rng::new(7);
     for ctx in contexts() {
-        for shape in [[1, 1], [3, 5], [2, 31], [4, 80], [1, 16_389]] {
+        for shape in [[1, 1], [3, 5], [2, 31], [16, 13], [17, 8], [16, 64], [4, 80], [1, 16_389]] {
             let x = logits(&mut rng, shape);
             for ((name, f), (_, b)) in FORWARD.into_iter().zip(BACKWARD) {
                 let y = forward(f, &ctx, shape, &x);
