@@ -241,8 +241,8 @@ impl<O: Operand> Strip<O> {
         let lanes = <O::Real as Real>::LANES;
         // SAFETY: row p of the strip is width elements (contract); the stores end at most SLACK after k·stride.
         unsafe {
-            let mut i = 0;
-            while i < self.width {
+            // The last columns first, as in turn.
+            for i in (0..self.width).step_by(lanes).rev() {
                 let (src, dst, width) = (self.src.wrapping_add(i), dst.add(i), self.width - i);
                 if width >= lanes {
                     for p in 0..self.k {
@@ -253,7 +253,6 @@ impl<O: Operand> Strip<O> {
                         O::load_up_to(s, src.wrapping_add(p * self.along), width).store(s, dst.add(p * stride));
                     }
                 }
-                i += lanes;
             }
         }
     }

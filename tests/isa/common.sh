@@ -50,6 +50,10 @@ stamped() {
   done
 }
 
+# Two tests are beyond qemu's user mode: a child process that is started anew runs on the real CPU, and a forked one gets no
+# threads.
+beyond_qemu=(--skip context::a_forked_child_computes_too --skip context::the_environment_chooses)
+
 # run_suite EXPECTED [FILTER...]: the test suite, quick, in release; fails unless the instruction sets under test
 # were exactly EXPECTED, as tests/suite/common.rs prints them. Its stamped output goes to EVENKEEL_ISA_LOG, if that is set.
 cargo_args=()

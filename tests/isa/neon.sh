@@ -50,6 +50,7 @@ if [ "$(uname -m)" != aarch64 ]; then
   fi
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
+  set -- "${beyond_qemu[@]}" "$@"
   # Nothing is shared with the native build, so build fast.
   export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
   cargo_args=(--target "$target")
