@@ -2,9 +2,10 @@
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::{Convert, Fence, STREAM_BYTES, STREAM_PIECE};
+use crate::elementwise::{Convert, STREAM_BYTES, STREAM_PIECE, put, whole_vectors};
 use crate::error::{Result, check_len};
 use crate::parallel::{Shared, Work};
+use crate::simd::{Kernel, LANES, Simd};
 use crate::stochastic::{DRAWN, Dice, Draw, Half, NarrowByChance};
 
 /// Elements of a task whose output stays in caches.
@@ -94,12 +95,60 @@ fn convert<A: Storage, B: Storage>(function: &'static str, ctx: &Context, x: &[A
         let range = task * step..n.min((task + 1) * step);
         // SAFETY: tasks have disjoint ranges.
         let y = unsafe { y.piece(range.clone()) };
-        ctx.dispatch(Convert { x: &x[range], y, stream });
         if stream {
-            ctx.dispatch(Fence);
+            ctx.dispatch(PastCaches { x: &x[range], y });
+        } else {
+            ctx.dispatch(Convert { x: &x[range], y, stream });
         }
     });
     Ok(())
+}
+
+/// Streams of a task that are read by turns: memory brings several sooner than one.
+const STREAMS: usize = 4;
+/// Elements of a turn.
+const TURN: usize = 256;
+
+/// y = x past the caches.
+struct PastCaches<'a, A, B> {
+    x: &'a [A],
+    y: &'a mut [B],
+}
+
+impl<A: Storage, B: Storage> Kernel for PastCaches<'_, A, B> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let n = self.y.len();
+        assert_eq!(self.x.len(), n);
+        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
+        let (head, end) = whole_vectors(y, n, true);
+        let stream = (end - head) / (STREAMS * TURN) * TURN;
+        // SAFETY: loads and stores end at n, the length of both (asserted); those past the caches begin whole vectors after
+        // the head, where y is aligned.
+        unsafe {
+            if head > 0 {
+                B::store_first(s, y, A::load_first(s, x, head), head);
+            }
+            for turn in (0..stream).step_by(TURN) {
+                for k in 0..STREAMS {
+                    let start = head + k * stream + turn;
+                    for i in (start..start + TURN).step_by(LANES) {
+                        put(s, y.add(i), A::load(s, x.add(i)), true);
+                    }
+                }
+            }
+            let mut i = head + STREAMS * stream;
+            while i < end {
+                put(s, y.add(i), A::load(s, x.add(i)), true);
+                i += LANES;
+            }
+            if i < n {
+                B::store_first(s, y.add(i), A::load_first(s, x.add(i), n - i), n - i);
+            }
+        }
+        s.fence();
+    }
 }
 
 fn by_chance<T: Half>(function: &'static str, ctx: &Context, seed: u64, x: &[f32], y: &mut [T]) -> Result {
@@ -111,7 +160,7 @@ fn by_chance<T: Half>(function: &'static str, ctx: &Context, seed: u64, x: &[f32
         let mut bits = [0; DRAWN];
         for start in (task * PIECE..n.min((task + 1) * PIECE)).step_by(DRAWN) {
             let range = start..n.min(start + DRAWN);
-            ctx.dispatch(Draw { dice, position: start, bits: &mut bits });
+            ctx.dispatch(Draw { dice, position: start, bits: &mut bits, ahead: &x[range.clone()] });
             // SAFETY: tasks have disjoint ranges.
             let y = unsafe { y.piece(range.clone()) };
             ctx.dispatch(NarrowByChance { x: &x[range.clone()], bits: &bits[..range.len()], y });

@@ -91,19 +91,21 @@ impl Kernel for Stats<'_> {
             min: [f32::INFINITY; LANES],
             counts: [0; 4],
         };
+        // Blocks with zeros come in rows: a tensor behind a ReLU, or pruned.
+        let mut zeros = false;
         for x in self.x.chunks(BLOCK) {
-            let mut sums = Sums::load(s, &held);
-            let mut i = 0;
-            while i + LANES <= x.len() {
-                // SAFETY: 16 elements remain.
-                let v = unsafe { s.load(x.as_ptr().add(i)) };
-                let size = s.abs(v);
-                sums.add(s, v, size, size);
-                i += LANES;
+            let mut held_all = false;
+            if x.len() == BLOCK {
+                if !zeros {
+                    held_all = block::<S, false>(s, x, &mut held);
+                }
+                if !held_all {
+                    let before = held.counts[0];
+                    held_all = block::<S, true>(s, x, &mut held);
+                    zeros = held_all && held.counts[0] != before;
+                }
             }
-            if i == x.len() && sums.are_of_normal_numbers(s) {
-                sums.store(s, &mut held);
-            } else {
+            if !held_all {
                 s.outline(Odd { x, held: &mut held });
             }
         }
@@ -119,6 +121,40 @@ impl Kernel for Stats<'_> {
         let min = s.min_lane(s.from_array(min)) as f64;
         [sum_of(&sum), sum_of(&square), max, min, zeros, subnormals, nans, infs]
     }
+}
+
+/// Adds a block, unless it holds something beside normal numbers and, with `ZEROS`, zeros: nothing is then changed.
+#[inline(always)]
+fn block<S: Simd, const ZEROS: bool>(s: S, x: &[f32], held: &mut Held) -> bool {
+    let mut sums = Sums::load(s, held);
+    let one = s.splat_i(1);
+    let mut zeros = s.splat_i(0);
+    let mut i = 0;
+    while i + LANES <= x.len() {
+        // SAFETY: 16 elements remain.
+        let v = unsafe { s.load(x.as_ptr().add(i)) };
+        let size = s.abs(v);
+        if ZEROS {
+            // The number below: NaN for zero, which a minimum passes over, and the only one with a sign.
+            let below = s.sub_i(s.bits(size), one);
+            zeros = s.add_i(zeros, s.shr_i::<31>(below));
+            sums.add(s, v, size, s.from_bits(below));
+        } else {
+            sums.add(s, v, size, size);
+        }
+        i += LANES;
+    }
+    if !sums.are_of_normal_numbers(s) {
+        return false;
+    }
+    if ZEROS {
+        // Above infinity, where nothing but zeros came by, is NaN: the other minimum holds.
+        sums.min = s.from_bits(s.add_i(s.bits(sums.min), one));
+        held.counts[0] += s.sum(s.from_int(zeros)) as u32;
+        held.counts[1] += s.sum(s.from_int(zeros)) as u32;
+    }
+    sums.store(s, held);
+    true
 }
 
 /// Sums and extremes of each lane between blocks; zeros, all smaller than normal, NaN, infinities.

@@ -23,6 +23,8 @@ pub(crate) struct Draw<'a> {
     pub(crate) dice: Dice,
     pub(crate) position: usize,
     pub(crate) bits: &'a mut [u16; DRAWN],
+    /// What is read next, and asked of memory meanwhile: drawing keeps the CPU busy, and memory idle.
+    pub(crate) ahead: &'a [f32],
 }
 
 impl Kernel for Draw<'_> {
@@ -32,6 +34,9 @@ impl Kernel for Draw<'_> {
         let mut words = Words::new(self.dice.seed, self.dice.stream, self.position / 2);
         let bits = self.bits.as_mut_ptr();
         for block in (0..DRAWN).step_by(2 * WORDS) {
+            for i in (block..self.ahead.len().min(block + 2 * WORDS)).step_by(LANES) {
+                s.prefetch(self.ahead.as_ptr().wrapping_add(i));
+            }
             let drawn = words.next(s);
             for k in 0..LANES {
                 let low = s.narrow_w(s.and_i(drawn[k], s.splat_i(0xffff)));

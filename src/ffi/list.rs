@@ -39,6 +39,41 @@ impl Member {
     }
 }
 
+/// Where something starts and ends, and what it is.
+type Place = [usize; 3];
+
+/// All of `a` in ascending order, in one of two rooms of the same size. Merges runs that ascend already: the tensors of a list
+/// mostly lie in memory as they were allocated, one after the other.
+fn sorted<'a>(mut a: &'a mut [Place], mut b: &'a mut [Place]) -> &'a [Place] {
+    loop {
+        let run_from = |i: usize| (i + 1..a.len()).find(|&j| a[j] < a[j - 1]).unwrap_or(a.len());
+        let mut i = 0;
+        while i < a.len() {
+            let middle = run_from(i);
+            if i == 0 && middle == a.len() {
+                return a;
+            }
+            let end = if middle < a.len() { run_from(middle) } else { middle };
+            merge(&a[i..middle], &a[middle..end], &mut b[i..end]);
+            i = end;
+        }
+        if a.is_empty() {
+            return a;
+        }
+        std::mem::swap(&mut a, &mut b);
+    }
+}
+
+/// x and y, both ascending, as one in `out`.
+fn merge(x: &[Place], y: &[Place], out: &mut [Place]) {
+    let (mut i, mut j) = (0, 0);
+    for place in out {
+        let left = j == y.len() || i < x.len() && x[i] <= y[j];
+        *place = if left { x[i] } else { y[j] };
+        (i, j) = (i + left as usize, j + !left as usize);
+    }
+}
+
 /// The sizes of a list, and what checks its members.
 pub(super) struct List {
     function: &'static str,
@@ -101,9 +136,9 @@ impl List {
         // SAFETY: checked; readable (caller).
         let sizes = unsafe { self.sizes.slice() };
         let kinds = members.len() + 1;
-        let len = 3 * (members.len() * self.count + spans.len());
-        let mut scratch = Scratch::take::<usize>(self.function, len)?;
-        let ranges = scratch.slice::<usize>(len).as_chunks_mut::<3>().0;
+        let most = members.iter().filter(|m| m.given()).count() * self.count + spans.len();
+        let mut scratch = Scratch::take::<usize>(self.function, 2 * 3 * most)?;
+        let (ranges, room) = scratch.slice::<usize>(2 * 3 * most).as_chunks_mut::<3>().0.split_at_mut(most);
         let mut used = 0;
         let mut add = |start: usize, bytes: usize, what: usize| {
             if bytes != 0 {
@@ -120,8 +155,7 @@ impl List {
         for (i, span) in spans.iter().enumerate().filter(|(_, s)| !s.absent()) {
             add(span.address(), span.bytes(), i * kinds + members.len());
         }
-        let ranges = &mut ranges[..used];
-        ranges.sort_unstable();
+        let ranges = sorted(&mut ranges[..used], &mut room[..used]);
         let output = |what: usize| match members.get(what % kinds) {
             Some(m) => m.output,
             None => spans[what / kinds].is_output(),
@@ -132,7 +166,7 @@ impl List {
         };
         // The furthest end so far, of all and of those written, and whose it is.
         let (mut any, mut written) = ((0, 0), (0, 0));
-        for &mut [start, end, what] in ranges {
+        for &[start, end, what] in ranges {
             let before = if output(what) { any } else { written };
             if start < before.0 {
                 let (first, second) = if output(what) { (what, before.1) } else { (before.1, what) };
@@ -170,5 +204,35 @@ impl List {
     pub(super) unsafe fn write_option<'a, T: Storage>(&self, member: &Member) -> Option<TensorListMut<'a, T>> {
         // SAFETY: the caller's promise.
         member.given().then(|| unsafe { self.write(member) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_merged_into_one() {
+        let mut state = 1u64;
+        let mut draw = |below: u64| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            ((state >> 33) % below) as usize
+        };
+        for n in [0, 1, 2, 3, 7, 100, 400] {
+            for kind in 0..4 {
+                let mut places: Vec<Place> = (0..n)
+                    .map(|i| match kind {
+                        0 => [i, i + 1, i],
+                        1 => [n - i, n - i + 1, i],
+                        // Three lists that interleave.
+                        2 => [(i % (n / 3 + 1)) * 10 + i / (n / 3 + 1), 0, i],
+                        _ => [draw(50), draw(3), i],
+                    })
+                    .collect();
+                let mut want = places.clone();
+                want.sort();
+                assert_eq!(sorted(&mut places, &mut vec![[0; 3]; n]), want);
+            }
+        }
     }
 }

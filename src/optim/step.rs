@@ -200,7 +200,8 @@ fn drive(ctx: &Context, job: Job<'_, '_>, update: &(dyn Fn(Parts<'_>) + Sync)) -
     let limit = if clip.mode == ClipMode::Value { clip.threshold } else { f32::INFINITY };
     let common = Coef::new(result.clip_factor / scale);
     let coef = |tensor: usize| if by_tensor { Coef::new(factors[tensor] / scale) } else { common };
-    let plain = limit == f32::INFINITY && if by_tensor { (0..count).all(|t| coef(t).is_split()) } else { common.is_split() };
+    let plain =
+        limit == f32::INFINITY && if by_tensor { (0..count).all(|t| coef(t).is_split()) } else { common.is_split() };
     let pass = Pass { ctx, tensors: &tensors, update, limit, plain };
     plan.parts::<PARTS>(ctx, ns, true, sums, |chunk| {
         let (mut squares, mut norms) = (Lanes::new(), Norms::new());

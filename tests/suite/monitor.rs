@@ -24,12 +24,42 @@ fn stats_same_bits_everywhere() {
     }
 }
 
+/// Tensors behind a ReLU or a mask: any share of zeros, in blocks and alone, beside what is no normal number.
+fn with_zeros(n: usize, rng: &mut Rng) -> Vec<Vec<f32>> {
+    let mut every = |step: usize, zero: f32| {
+        let mut x = rng.vec(n, |r| r.normal());
+        x.iter_mut().skip(7).step_by(step).for_each(|x| *x = zero);
+        x
+    };
+    let mut odd = every(10, 0.0);
+    // One in some blocks only.
+    for (i, bad) in [(2000, f32::NAN), (5000, 1e-40), (9000, f32::INFINITY), (12_000, f32::MIN_POSITIVE)] {
+        odd.iter_mut().skip(i).take(1).for_each(|x| *x = bad);
+    }
+    let mut half = every(1 << 20, 0.0);
+    half[n / 2..].fill(-0.0);
+    vec![every(2, 0.0), every(10, -0.0), every(5000, 0.0), odd, half, vec![-0.0; n]]
+}
+
+#[test]
+fn stats_of_zeros_are_the_same_everywhere() {
+    for n in LENGTHS {
+        for x in with_zeros(n, &mut Rng::new(n as u64 + 7)) {
+            let want = numbers(tensor_stats_f32(&specification(), &x).unwrap());
+            for ctx in exact_contexts() {
+                assert_same_bits(&format!("{ctx:?}"), &numbers(tensor_stats_f32(&ctx, &x).unwrap()), &want);
+            }
+        }
+    }
+}
+
 #[test]
 fn stats_are_true() {
     for ctx in isas().map(|isa| context(isa, 2)) {
         for n in LENGTHS {
             let mut rng = Rng::new(n as u64 + 1);
-            for x in [rng.vec(n, |r| r.normal()), rng.vec(n, |r| r.any_f32()), vec![0.0; n], vec![f32::NAN; n]] {
+            let kinds = vec![rng.vec(n, |r| r.normal()), rng.vec(n, |r| r.any_f32()), vec![0.0; n], vec![f32::NAN; n]];
+            for x in [kinds, with_zeros(n, &mut rng)].concat() {
                 let finite: Vec<f64> = x.iter().filter(|x| x.is_finite()).map(|&x| x as f64).collect();
                 let sum_sq: f64 = finite.iter().map(|x| x * x).sum();
                 let count = finite.len().max(1) as f64;

@@ -522,13 +522,15 @@ fn assert_steps_agree(
         ClipOptions { mode: ClipMode::GlobalNorm, threshold: 0.5, loss_scale: 3.0, ..Default::default() },
         ClipOptions { mode: ClipMode::Value, threshold: 0.5, nonfinite: Nonfinite::Propagate, ..Default::default() },
         ClipOptions { mode: ClipMode::Adaptive, threshold: 0.01, ..Default::default() },
+        ClipOptions { mode: ClipMode::TensorNorm, threshold: 0.5, ..Default::default() },
+        ClipOptions { mode: ClipMode::None, loss_scale: 0.3, ..Default::default() },
     ];
     for (seed, clip) in clips.into_iter().enumerate() {
         let mut rng = Rng::new(seed as u64);
         let start = tensors(sizes(), || rng.normal());
         let grads: Vec<Tensors> =
             (0..3).map(|_| tensors(sizes(), || if seed == 1 { rng.finite() } else { rng.normal() })).collect();
-        let run = |ctx: &Context| {
+        let run = |ctx: &Context, clip: &ClipOptions| {
             let zeros = || sizes().iter().map(|&n| vec![0.0f32; n]).collect::<Tensors>();
             let (mut w, mut a, mut b, mut c) = (start.clone(), zeros(), zeros(), zeros());
             let reports: Vec<StepReport> = grads
@@ -536,17 +538,24 @@ fn assert_steps_agree(
                 .zip(1..)
                 .map(|(g, t)| {
                     let states = [&mut views_mut(&mut a)[..], &mut views_mut(&mut b), &mut views_mut(&mut c)];
-                    step(ctx, &clip, t, &mut views_mut(&mut w), &views(g), states)
+                    step(ctx, clip, t, &mut views_mut(&mut w), &views(g), states)
                 })
                 .collect();
             ([flat(&w), flat(&a), flat(&b), flat(&c)].concat(), reports)
         };
-        let want = run(&specification());
+        let want = run(&specification(), &clip);
         for ctx in all_contexts().skip(if quick() { all_contexts().count() - 1 } else { 0 }) {
-            let got = run(&ctx);
+            let got = run(&ctx, &clip);
             assert_same_bits(&format!("{what}, {clip:?}, {ctx:?}"), &got.0, &want.0);
             for (got, want) in got.1.into_iter().zip(&want.1) {
                 assert_same_report(&format!("{what}, {clip:?}, {ctx:?}"), got, *want);
+            }
+            // The norms of the report change nothing else.
+            let free = run(&ctx, &ClipOptions { report_norms: false, ..clip });
+            assert_same_bits(&format!("{what}, {clip:?}, {ctx:?}, no norms"), &free.0, &want.0);
+            for (got, want) in free.1.into_iter().zip(&want.1) {
+                let want = StepReport { update_norm: 0.0, param_norm: 0.0, ..*want };
+                assert_same_report(&format!("{what}, {clip:?}, {ctx:?}, no norms"), got, want);
             }
         }
     }

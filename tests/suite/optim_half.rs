@@ -205,6 +205,30 @@ fn no_split_changes_a_sum() {
     }
 }
 
+/// Lists larger than caches are read several chunks at a time: the same sums as of tensors too small for that.
+#[test]
+fn no_split_changes_a_large_sum() {
+    let n = (5 << 20) + 77;
+    let g = Rng::new(6).vec(n, |r| r.normal());
+    let small: Vec<usize> = (0..n).step_by(10_000).map(|i| 10_000.min(n - i)).collect();
+    let three = [1_000_003, 2, n - 1_000_005];
+    for (isa, threads) in exact_isas().map(|isa| (isa, 1)).chain(exact_isas().map(|isa| (isa, 3))) {
+        let ctx = context(isa, threads);
+        let want = grad_norm_f32(&ctx, &read(&small, &g), None).unwrap();
+        assert_eq!(grad_norm_f32(&ctx, &[&g], None).unwrap().to_bits(), want.to_bits());
+        let views = read(&three, &g);
+        assert_eq!(grad_norm_f32(&ctx, &views, None).unwrap().to_bits(), want.to_bits());
+        let mut each = [0.0; 3];
+        assert_eq!(grad_norm_f32(&ctx, &views, Some(&mut each)).unwrap().to_bits(), want.to_bits());
+        for (norm, tensor) in each.iter().zip(views) {
+            // A thousand at a time: one long sum in f64 would itself be a few 1e-13 off.
+            let sums = tensor.chunks(1000).map(|x| x.iter().map(|&x| x as f64 * x as f64).sum::<f64>());
+            let truth = sums.sum::<f64>().sqrt();
+            assert!((norm / truth - 1.0).abs() < 1e-13, "{norm} {truth}");
+        }
+    }
+}
+
 #[test]
 fn the_first_bad_gradient_is_named() {
     let sizes = [40_000, 0, 9, 30_000];
