@@ -22,8 +22,9 @@ pub struct Gate<F> {
 /// First stage: e = exp(−|x|). NaN stays NaN.
 #[inline(always)]
 pub fn gate_start<S: Simd>(s: S, x: S::F) -> S::F {
-    let Fall { up, r, r2, q } = fall(s, s.max(s.splat(-EXP_END), s.or(x, s.splat(-0.0))));
-    finish(s, s.add(s.fma(r2, q, r), s.splat(1.0)), up)
+    let Fall { up, r, q } = fall(s, s.max(s.splat(-EXP_END), s.or(x, s.splat(-0.0))));
+    let p = s.add(s.fma(s.mul(r, r), q, r), s.splat(1.0));
+    finish(s, s.mul(p, up))
 }
 
 /// Second stage: 1/(1 + e) on the side of x, e/(1 + e) on the other, and their product.
@@ -38,9 +39,9 @@ pub fn gate_finish<S: Simd>(s: S, x: S::F, e: S::F) -> Gate<S::F> {
 /// First stage: e − 1 and 4e with e = exp(−2|x|). NaN stays NaN.
 #[inline(always)]
 pub fn squash_start<S: Simd>(s: S, x: S::F) -> [S::F; 2] {
-    let Fall { up, r, r2, q } = tanh_fall(s, x);
+    let Fall { up, r, q } = tanh_fall(s, x);
     let one = s.splat(1.0);
-    let t = s.fma(r2, q, r);
+    let t = s.fma(s.mul(r, r), q, r);
     // (2ⁿ − 1) + 2ⁿ·t, where 2ⁿ − 1 is 0 or at least a half.
     let power = s.mul(up, s.splat(DOWN));
     let m = s.fma(power, t, s.sub(power, one));

@@ -141,7 +141,8 @@ fn train(ctx: &Context, task: &Task<'_>, kind: Kind, clip: Option<f32>) -> Resul
 /// Step norms of an untrained RNN whose W_hh has this spectral radius, and whose states stay where tanh is straight.
 fn still_rnn(ctx: &Context, radius: f64) -> Result<Vec<f64>, Failure> {
     let (seq, hidden) = (300, 64);
-    let mut model = Model::new(ctx, Kind::Rnn, Shape { seq, batch: BATCH, input: 1, hidden, outputs: 1 }, 3)?;
+    let mut model =
+        Model::new(ctx, Kind::Rnn, Shape { seq, batch: BATCH, input: 1, hidden, outputs: 1, distance: None }, 3)?;
     let factor = radius / spectral_radius(model.candidate(), hidden);
     model.params[1].iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
     let x: Vec<f32> = (0..seq * BATCH).map(|i| 1e-12 * (i as f32).sin()).collect();

@@ -39,6 +39,8 @@ pub struct Shape {
     pub input: usize,
     pub hidden: usize,
     pub outputs: usize,
+    /// Steps that an answer lies back, where they are known to be many.
+    pub distance: Option<usize>,
 }
 
 /// w_ih, w_hh, bias, the GRU's second bias, then the linear layer's weights and bias.
@@ -64,7 +66,7 @@ pub struct Model {
 
 impl Model {
     pub fn new(ctx: &Context, kind: Kind, shape: Shape, seed: u64) -> Result<Model> {
-        let Shape { seq, batch, input, hidden, outputs } = shape;
+        let Shape { seq, batch, input, hidden, outputs, distance } = shape;
         let (wide, states) = (kind.gates() * hidden, seq * batch * hidden);
         let second = if kind == Kind::Gru { wide } else { 0 };
         let sizes = [wide * input, wide * hidden, wide, second, outputs * hidden, outputs];
@@ -73,16 +75,20 @@ impl Model {
         init_xavier_f32(ctx, seed, 0, Distribution::Uniform, 1.0, input, hidden, &mut params[0])?;
         init_normal_f32(ctx, seed, 1, 0.0, 1.0 / (hidden as f32).sqrt(), &mut params[1])?;
         init_xavier_f32(ctx, seed, 2, Distribution::Uniform, 1.0, hidden, outputs, &mut params[4])?;
-        if kind != Kind::Rnn {
-            // The gate that keeps starts open for about u steps, u from 1 to the whole sequence, each unit with its own; an
-            // LSTM lets in as much less (Tallec, Ollivier 2018: "Can recurrent neural networks warp time?").
-            let (first, rest) = params[2].split_at_mut(hidden);
-            let keep = &mut rest[..hidden];
-            init_uniform_f32(ctx, seed, 3, 1.0, seq as f32 - 1.0, keep)?;
-            keep.iter_mut().for_each(|u| *u = u.ln());
-            if kind == Kind::Lstm {
-                first.iter_mut().zip(keep).for_each(|(let_in, keep)| *let_in = -*keep);
+        let (first, rest) = params[2].split_at_mut(hidden.min(wide - hidden));
+        let keep = &mut rest[..first.len()];
+        match distance {
+            // The gate that keeps starts open for about u steps, u from 1 to the distance, each unit with its own; an LSTM
+            // lets in as much less (Tallec, Ollivier 2018: "Can recurrent neural networks warp time?").
+            Some(steps) => {
+                init_uniform_f32(ctx, seed, 3, 1.0, steps as f32 - 1.0, keep)?;
+                keep.iter_mut().for_each(|u| *u = u.ln());
+                if kind == Kind::Lstm {
+                    first.iter_mut().zip(keep).for_each(|(let_in, keep)| *let_in = -*keep);
+                }
             }
+            // A gate that starts open keeps what it has.
+            None => keep.fill(if kind == Kind::Gru { 2.0 } else { 1.0 }),
         }
         let z = vec![0.0; seq * batch * wide];
         Ok(Model {
@@ -105,7 +111,7 @@ impl Model {
 
     /// From `[seq, batch, input]` to what the linear layer makes of the last state.
     pub fn forward(&mut self, ctx: &Context, x: &[f32]) -> Result<()> {
-        let Shape { seq, batch, input, hidden, outputs } = self.shape;
+        let Shape { seq, batch, input, hidden, outputs, .. } = self.shape;
         let [w_ih, w_hh, bias, bias_h, w, b] = &self.params;
         let (h, c, z, zh) = (&mut self.h, &mut self.c, &mut self.z, &mut self.zh);
         let some = Some(&bias[..]);
@@ -152,7 +158,7 @@ impl Model {
 
     /// From the gradient of the outputs to those of all parameters, after [`Model::forward`] of the same `x`.
     pub fn backward(&mut self, ctx: &Context, x: &[f32], dout: &[f32]) -> Result<()> {
-        let Shape { seq, batch, input, hidden, outputs } = self.shape;
+        let Shape { seq, batch, input, hidden, outputs, .. } = self.shape;
         let [w_ih, w_hh, _, _, w, _] = &self.params;
         let [dw_ih, dw_hh, db, db_h, dw, dbias] = &mut self.grads;
         let last = &self.h[(seq - 1) * batch * hidden..];

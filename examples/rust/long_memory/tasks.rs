@@ -51,8 +51,8 @@ impl Task<'_> {
 
     pub fn shape(&self, hidden: usize) -> Shape {
         match self {
-            Task::Adding(seq) => Shape { seq: *seq, batch: BATCH, input: 2, hidden, outputs: 1 },
-            Task::Digits(_) => Shape { seq: PIXELS, batch: BATCH, input: 1, hidden, outputs: CLASSES },
+            Task::Adding(seq) => Shape { seq: *seq, batch: BATCH, input: 2, hidden, outputs: 1, distance: Some(*seq) },
+            Task::Digits(_) => Shape { seq: PIXELS, batch: BATCH, input: 1, hidden, outputs: CLASSES, distance: None },
         }
     }
 
