@@ -84,7 +84,7 @@ trait Row: Sync {
     /// That of sixteen rows in blocks, written over dy.
     ///
     /// # Safety
-    /// Both blocks hold `cols` ≤ 64 columns.
+    /// Both blocks hold `cols` ≤ 16 columns.
     unsafe fn turned<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *mut f32);
 }
 
@@ -133,7 +133,7 @@ impl<R: Row> Kernel for Rows<'_, R> {
     }
 }
 
-/// Sixteen rows of `cols` ≤ 64 floats.
+/// Sixteen rows of `cols` ≤ 16 floats.
 struct SixteenRows<'a, R> {
     cols: usize,
     y: *const f32,
@@ -205,9 +205,7 @@ impl Row for Plain {
             let mut sums = [s.zero(); LANES];
             for j in 0..cols {
                 let (y, d) = (s.load(y.add(j * LANES)), s.sub(s.load(dy.add(j * LANES)), c));
-                // 64 columns are the four vectors that begin with a product.
-                let sum = &mut sums[j % LANES];
-                *sum = if cols == 4 * LANES && j < LANES { s.mul(y, d) } else { s.fma(y, d, *sum) };
+                sums[j] = s.fma(y, d, s.zero());
             }
             let sum = turned::narrow(s, &turned::fold(s, turned::widened(s, &sums, cols)));
             for j in 0..cols {
@@ -284,8 +282,7 @@ impl Row for Log {
                 let first = turned::first(s, s.load(y.add(j * LANES)), top, &mut pending);
                 dy_top = s.select(first, d, dy_top);
                 let (low, high) = s.widen(s.select(first, s.zero(), d));
-                let lane = &mut lanes[j % LANES];
-                *lane = (s.add_d(lane.0, low), s.add_d(lane.1, high));
+                lanes[j] = (s.add_d(zero, low), s.add_d(zero, high));
             }
             let others = turned::fold(s, lanes);
             let (dy_tops, p_top) = (s.to_array(dy_top), s.to_array(vecmath::exp(s, top)));

@@ -385,7 +385,7 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
         let (x, y) = m.at(row, 0);
         let mut block = Block::new();
         // SAFETY: the rows lie within x and, if there is an output, within y (asserted in run); the block holds cols
-        // ≤ 64 columns, initialized by read. Nothing is written before all sixteen were read.
+        // ≤ 16 columns, initialized by read. Nothing is written before all sixteen were read.
         unsafe {
             let mut picked = [0f32; LANES];
             for (r, picked) in picked.iter_mut().enumerate() {
@@ -405,10 +405,10 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
                     s.store(block.add(j * LANES), e);
                 }
                 if P::DROP {
-                    drops[j % LANES] = s.sub(drops[j % LANES], below);
+                    drops[j] = s.sub(s.zero(), below);
                 }
                 let first = turned::first(s, v, pivot, &mut pending);
-                sums[j % LANES] = s.add(sums[j % LANES], s.select(first, s.zero(), e));
+                sums[j] = s.select(first, s.zero(), e);
             }
             let mut rest = turned::fold(s, turned::widened(s, &sums, cols));
             let drop = if P::DROP { turned::fold(s, turned::widened(s, &drops, cols)) } else { [0.0; LANES] };

@@ -4,8 +4,8 @@
 use crate::simd::{Kernel, LANES, Simd};
 use core::mem::MaybeUninit;
 
-/// Columns that a block holds.
-pub(crate) const WIDEST: usize = 64;
+/// Columns that a block holds. Longer rows fill vectors well enough: from about 20 columns on they are faster alone.
+pub(crate) const WIDEST: usize = LANES;
 
 /// Sixteen rows turned: column j of row r is element 16·j + r.
 #[repr(align(64))]
@@ -18,7 +18,7 @@ impl Block {
     }
 
     /// # Safety
-    /// x is valid for reading 16 rows of `cols` ≤ 64 floats.
+    /// x is valid for reading 16 rows of `cols` ≤ 16 floats.
     #[inline(always)]
     pub(crate) unsafe fn read<S: Simd>(&mut self, s: S, x: *const f32, cols: usize) -> *mut f32 {
         let block = self.0.as_mut_ptr().cast();
@@ -30,7 +30,7 @@ impl Block {
 /// Writes sixteen rows as they were read.
 ///
 /// # Safety
-/// y is valid for writing 16 rows of `cols` ≤ 64 floats, and so many columns of the block are initialized.
+/// y is valid for writing 16 rows of `cols` ≤ 16 floats, and so many columns of the block are initialized.
 #[inline(always)]
 pub(crate) unsafe fn write<S: Simd>(s: S, block: *const f32, y: *mut f32, cols: usize) {
     s.outline(TurnOut { block, cols, y });
@@ -49,7 +49,7 @@ impl Kernel for TurnIn {
         let TurnIn { x, cols, block } = self;
         let whole = cols / 8 * 8;
         for half in 0..2 {
-            // SAFETY: rows and columns are within those that x holds (Block::read), the block within its 64 columns.
+            // SAFETY: rows and columns are within those that x holds (Block::read), the block within its columns.
             unsafe {
                 for j in (0..whole).step_by(8) {
                     let v = s.load_turned_h(x.add(8 * half * cols + j), cols, 7);
@@ -127,10 +127,10 @@ pub(crate) fn first<S: Simd>(s: S, v: S::F, top: S::F, pending: &mut S::M) -> S:
     found
 }
 
-/// Sums of each row, in f64: those of columns j mod 16.
+/// The columns of each row, in f64.
 pub(crate) type Lanes<S> = [(<S as Simd>::D, <S as Simd>::D); LANES];
 
-/// The sums of columns j mod 16 in f64, as f64 takes them over from f32.
+/// Columns in f64, as sums take them over from f32.
 #[inline(always)]
 pub(crate) fn widened<S: Simd>(s: S, sums: &[S::F; LANES], cols: usize) -> Lanes<S> {
     let zero = s.splat_d(0.0);
@@ -142,7 +142,7 @@ pub(crate) fn widened<S: Simd>(s: S, sums: &[S::F; LANES], cols: usize) -> Lanes
     lanes
 }
 
-/// Folds the sums of each row by halves.
+/// Sums each row by halves.
 #[inline(always)]
 pub(crate) fn fold<S: Simd>(s: S, mut lanes: Lanes<S>) -> [f64; LANES] {
     let mut half = LANES / 2;

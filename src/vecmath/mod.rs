@@ -2,8 +2,8 @@
 //!
 //! Everything is branch-free and made of the basic operations of [`Simd`](crate::simd::Simd), so every instruction set
 //! with FMA gives the same bits. A bound counts units in the last place of the result, against the exact value.
-//! It was measured over all 2³² arguments for expm1 and log, over one in 32 for the others; the ordinary tests take a
-//! sample of every binade, the ignored ones sweep. Subnormal arguments and results count like any other, NaN gives NaN,
+//! It was measured over all 2³² arguments for expm1 and log, over one in 16 or more for the others; the ordinary tests take
+//! a sample of every binade, the ignored ones sweep. Subnormal arguments and results count like any other, NaN gives NaN,
 //! and limits are taken at ±∞.
 //! Where one float does not carry enough, [`dd`] carries two. The portable vector without FMA is a little less exact.
 //!

@@ -12,7 +12,7 @@ pub const SELU_ALPHA: f64 = 1.6732632423543772848170429916717;
 pub const BOUND: f64 = 1.0;
 /// Within [`BESIDE`] of a zero of φ' the error may be this large instead.
 pub const ABSOLUTE: f64 = 1.0 / (1u64 << 25) as f64;
-pub const BESIDE: f64 = 0.1;
+pub const BESIDE: f64 = 0.15;
 
 /// Every activation, those with a parameter for several.
 pub fn cases() -> Vec<(Activation, f32)> {
