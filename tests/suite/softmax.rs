@@ -124,7 +124,9 @@ fn forward_is_as_accurate_as_promised() {
     let mut rng = Rng::new(3);
     for ctx in contexts() {
         let shapes = [[60, 3], [60, 10], [60, 64], [24, 777], [6, 20_000], [40, 16_500]];
-        for [rows, cols] in if quick() { [[20, 3], [20, 10], [20, 64], [6, 777], [1, 20_000], [1, 16_500]] } else { shapes } {
+        for [rows, cols] in
+            if quick() { [[20, 3], [20, 10], [20, 64], [6, 777], [1, 20_000], [1, 16_500]] } else { shapes }
+        {
             let x = logits(&mut rng, [rows, cols]);
             let y = forward(softmax_forward_f32, &ctx, [rows, cols], &x);
             let log_y = forward(log_softmax_forward_f32, &ctx, [rows, cols], &x);
