@@ -193,7 +193,7 @@ fn check<F: Function>() {
             assert_same_bits(&format!("{} on {}", F::NAME, isa.name()), &got, &want);
         } else {
             // Each within its bound and half a unit more.
-            assert_ulp(&format!("{} on {}", F::NAME, isa.name()), &got, &want, (2.0 * F::BOUND + 1.0) as u32);
+            assert_ulp(&format!("{} on {}", F::NAME, isa.name()), &got, &want, (2.0 * F::BOUND + 1.0) as u64);
         }
     }
 }
