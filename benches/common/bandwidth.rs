@@ -43,7 +43,7 @@ impl Streams {
         }
     }
 
-    /// The sum of a, so that it is read: what is no more in caches as four streams by turns, which memory brings sooner than one.
+    /// The sum of a, so that it is read.
     pub fn read(&self, a: &[f32]) {
         let piece = a.len().div_ceil(self.threads).next_multiple_of(1024);
         match &self.pool {
@@ -115,27 +115,11 @@ fn scale(x: &mut [f32]) {
 }
 
 fn sum(a: &[f32]) {
-    const STREAM: usize = 16 * 1024;
     let mut lanes = [0.0f32; 64];
-    if a.len() < 4 << 20 {
-        return add(&mut lanes, a);
-    }
-    for streams in a.chunks(4 * STREAM) {
-        for turn in (0..STREAM).step_by(128) {
-            for stream in streams.chunks(STREAM) {
-                add(&mut lanes, stream.get(turn..(turn + 128).min(stream.len())).unwrap_or(&[]));
-            }
-        }
-    }
-}
-
-#[inline(never)]
-fn add(lanes: &mut [f32; 64], a: &[f32]) {
-    let mut sums = *lanes;
     for chunk in a.as_chunks::<64>().0 {
-        for (lane, x) in sums.iter_mut().zip(chunk) {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
             *lane += x;
         }
     }
-    *lanes = black_box(sums);
+    black_box(lanes);
 }

@@ -244,8 +244,9 @@ impl<T: Storage> Kernel for SumSquares<'_, '_, T> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        while let Some((x, at)) = self.pieces.next() {
-            let mut all = Squares::load(s, self.lanes, at);
+        let SumSquares { pieces, lanes } = self;
+        for (x, at) in pieces {
+            let mut all = Squares::load(s, lanes, at);
             let (n, x) = (x.len(), x.as_ptr());
             let mut i = 0;
             // SAFETY: vectors end at n, the length of x.
@@ -258,7 +259,7 @@ impl<T: Storage> Kernel for SumSquares<'_, '_, T> {
                     all.add(s, T::load_first(s, x.add(i), n - i));
                 }
             }
-            all.store(s, self.lanes, at);
+            all.store(s, lanes, at);
         }
     }
 }

@@ -116,19 +116,6 @@ impl<'a> Pass<'a> {
         pieces.for_each(|(p, coef)| task.piece(&p, coef, norms.as_deref_mut()));
     }
 
-    /// Where elements `range` of the parameters and the states of a tensor start; where a state is missing, as the parameters.
-    fn starts(&self, tensor: usize, range: Range<usize>) -> [*const f32; 1 + MOST_STATES] {
-        let Tensors { params, states, .. } = self.tensors;
-        // SAFETY: pieces and their blocks are disjoint, and nothing is read here.
-        let w = unsafe { params.piece(tensor, range.clone()) }.as_ptr();
-        let mut starts = [w; 1 + MOST_STATES];
-        for (start, (_, list)) in starts[1..].iter_mut().zip(*states) {
-            // SAFETY: as above.
-            *start = unsafe { list.piece(tensor, range.clone()) }.as_ptr();
-        }
-        starts
-    }
-
     /// Updates elements `range` of a tensor by gradients g.
     fn block(&self, tensor: usize, range: Range<usize>, at: usize, g: &[f32], coef: Coef, norms: Option<&mut Norms>) {
         let mut left = true;
@@ -209,13 +196,7 @@ impl<'a> Task<'a> {
             let n = (p.range.end - start).min(BLOCK - at % BLOCK);
             let range = start..start + n;
             let wide = &mut blocks.wide[..n];
-            self.pass.ctx.dispatch(Take {
-                x: &g[range.clone()],
-                coef,
-                limit,
-                ahead: self.pass.starts(p.tensor, range.clone()),
-                y: wide,
-            });
+            self.pass.ctx.dispatch(Take { x: &g[range.clone()], coef, limit, y: wide });
             self.pass.block(p.tensor, range.clone(), at, wide, left, norms.as_deref_mut());
             after(blocks, range, self.start + at);
             (start, at) = (start + n, at + n);
@@ -255,8 +236,6 @@ struct Take<'a, T> {
     x: &'a [T],
     coef: Coef,
     limit: f32,
-    /// What the update then reads, asked of memory meanwhile.
-    ahead: [*const f32; 1 + MOST_STATES],
     y: &'a mut [f32],
 }
 
@@ -273,9 +252,6 @@ impl<T: Storage> Kernel for Take<'_, T> {
         unsafe {
             if self.coef.is_split() && !limited {
                 while i < n {
-                    for k in 0..self.ahead.len() {
-                        s.prefetch(self.ahead[k].wrapping_add(i));
-                    }
                     s.store_up_to(y.add(i), T::load_up_to(s, x.add(i), n - i), n - i);
                     i += LANES;
                 }
