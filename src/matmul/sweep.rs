@@ -279,19 +279,17 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, 
                 let mut b = x.b.wrapping_add(self.0.steps.start * x.b_row + $j);
                 macro_rules! step {
                     ($q:literal $i:literal $row:ident) => {
-                        if $i < M && M > 2 {
+                        if $i < M {
                             for v in 0..$count {
-                                acc[$i % M][v] = if ROWS {
+                                acc[$i % M][v] = if M <= 2 {
+                                    // One splat for several vectors.
+                                    let at = if ROWS { a[0].wrapping_byte_add($i * stride).wrapping_add($q) } else { a[0].wrapping_add($i) };
+                                    V::fma(s, V::splat(s, *at), $row[v], acc[$i % M][v])
+                                } else if ROWS {
                                     V::fma_splat::<$q, { $i % 3 }>(s, a[$i / 3 % M], stride, $row[v], acc[$i % M][v])
                                 } else {
                                     V::fma_splat::<$i, 0>(s, a[0], 0, $row[v], acc[$i % M][v])
                                 };
-                            }
-                        } else if $i < M {
-                            let at = if ROWS { a[0].wrapping_byte_add($i * stride).wrapping_add($q) } else { a[0].wrapping_add($i) };
-                            let factor = V::splat(s, *at);
-                            for v in 0..$count {
-                                acc[$i % M][v] = V::fma(s, factor, $row[v], acc[$i % M][v]);
                             }
                         }
                     };
