@@ -167,15 +167,6 @@ unsafe fn position<S: Simd>(s: S, y: *const f32, n: usize, top: f32) -> usize {
     let mut i = 0;
     // SAFETY: every load ends at or before n.
     unsafe {
-        // Four vectors for one branch; the loop after this one says which.
-        while i + 4 * LANES <= n {
-            let (a, b) = (s.eq(s.load(y.add(i)), t), s.eq(s.load(y.add(i + LANES)), t));
-            let (c, d) = (s.eq(s.load(y.add(i + 2 * LANES)), t), s.eq(s.load(y.add(i + 3 * LANES)), t));
-            if s.bits_m(s.or_m(s.or_m(a, b), s.or_m(c, d))) != 0 {
-                break;
-            }
-            i += 4 * LANES;
-        }
         while i + LANES <= n {
             let found = s.bits_m(s.eq(s.load(y.add(i)), t));
             if found != 0 {
@@ -249,9 +240,6 @@ impl Row for Plain {
             let sum = s.splat(s.sum_dd(low, high) as f32);
             let mut i = 0;
             while i + LANES <= cols {
-                // The next row.
-                s.prefetch(y.wrapping_add(cols + i));
-                s.prefetch(dy.wrapping_add(cols + i));
                 let d = s.sub(s.load(dy.add(i)), cv);
                 s.store(dx.add(i), s.mul(s.load(y.add(i)), s.sub(d, sum)));
                 i += LANES;
