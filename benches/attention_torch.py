@@ -2,37 +2,27 @@
 
 usage: python3 attention_torch.py libevenkeel.so [threads] [batch heads seq head_dim]
 """
-import ctypes, sys, time
+import sys, time
 import torch
 import torch.nn.functional as F
+from common.calls import Library
 
-lib = ctypes.CDLL(sys.argv[1])
 threads = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 B, H, T, D = map(int, sys.argv[3:7]) if len(sys.argv) > 6 else (4, 12, 512, 64)
 torch.set_num_threads(threads)
-size, ptr = ctypes.c_size_t, ctypes.c_void_p
-
-class Options(ctypes.Structure):
-    _fields_ = [("struct_size", size), ("num_threads", size), ("isa", ctypes.c_int32), ("parallel_for", ptr),
-                ("user_data", ptr), ("batch_invariant", ctypes.c_bool), ("flush_subnormals", ctypes.c_bool)]
-
-options, ctx = Options(), ptr()
-lib.ek_context_options_init(ctypes.byref(options))
-options.num_threads = threads
-assert lib.ek_context_create(ctypes.byref(options), ctypes.byref(ctx)) == 0
+library = Library(sys.argv[1], threads)
 
 torch.manual_seed(0)
 q, k, v, go = (torch.randn(B, H, T, D) for _ in range(4))
 out, lse = torch.empty_like(q), torch.empty(B, H, T)
 dq, dk, dv = (torch.empty_like(q) for _ in range(3))
-p = lambda *t: [ptr(x.data_ptr()) for x in t]
-shape = [ctypes.c_float(D ** -0.5), ctypes.c_bool(True)] + [size(n) for n in (B, H, H, T, T, D)]
+shape = [D ** -0.5, True, B, H, H, T, T, D]
 
-def ours_forward():
-    assert lib.ek_attention_forward_f32(ctx, *shape, *p(q, k, v, out, lse)) == 0
+ours_forward = library("ek_attention_forward_f32", *shape, q, k, v, out, lse)
+ours_backward = library("ek_attention_backward_f32", *shape, q, k, v, out, lse, go, dq, dk, dv)
 def ours_both():
     ours_forward()
-    assert lib.ek_attention_backward_f32(ctx, *shape, *p(q, k, v, out, lse, go, dq, dk, dv)) == 0
+    ours_backward()
 qg, kg, vg = (t.clone().requires_grad_() for t in (q, k, v))
 def theirs_forward():
     with torch.no_grad():

@@ -23,39 +23,9 @@ for what, value in ((-4, 0), (-1, 2**31 - 1), (-2, 256 << 20)):
 import torch  # noqa: E402: after malloc's settings
 import torch.nn.functional as F  # noqa: E402
 
+from common.calls import Library  # noqa: E402
+
 aten = torch.ops.aten
-
-
-class Options(c.Structure):
-    _fields_ = [("struct_size", c.c_size_t), ("num_threads", c.c_size_t), ("isa", c.c_int32), ("parallel_for", c.c_void_p),
-                ("user_data", c.c_void_p), ("batch_invariant", c.c_bool), ("flush_subnormals", c.c_bool)]
-
-
-class Ours:
-    """Calls by name: tensors go as pointers, integers as sizes, floats as floats."""
-
-    def __init__(self, library, threads):
-        self.lib, self.ctx, options = c.CDLL(library), c.c_void_p(), Options()
-        self.lib.ek_context_options_init(c.byref(options))
-        options.num_threads = threads
-        assert self.lib.ek_context_create(c.byref(options), c.byref(self.ctx)) == 0
-
-    def __call__(self, name, *args):
-        f = getattr(self.lib, name)
-        converted = [self.ctx] + [self.argument(a) for a in args]
-
-        def run(keep=args):
-            assert f(*converted) == 0
-
-        return run
-
-    @staticmethod
-    def argument(a):
-        if isinstance(a, torch.Tensor):
-            return c.c_void_p(a.data_ptr())
-        if a is None or isinstance(a, (c._SimpleCData, bool)):
-            return c.c_bool(a) if isinstance(a, bool) else a
-        return c.c_float(a) if isinstance(a, float) else c.c_size_t(a)
 
 
 def activations(ours):
@@ -194,7 +164,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    ours = Ours(args.library, args.threads)
+    ours = Library(args.library, args.threads)
     print(f"PyTorch {torch.__version__}, {args.threads} thread(s); µs, GB/s of ideal traffic")
     print(f"{'case':<44}{'evenkeel':>18}{'PyTorch':>18}{'ratio':>8}")
     for family in (activations, softmaxes, rows_norms, channel_norms):

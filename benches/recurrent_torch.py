@@ -8,36 +8,20 @@ before they are timed. Operations are those of the products, 6·G·H·(I + H) fo
 """
 import ctypes, sys, time
 import torch
+from common.calls import Library
 
-lib = ctypes.CDLL(sys.argv[1])
 threads = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 words = sys.argv[3:]
 torch.set_num_threads(threads)
-size, ptr, f32 = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_float
-
-class Options(ctypes.Structure):
-    _fields_ = [("struct_size", size), ("num_threads", size), ("isa", ctypes.c_int32), ("parallel_for", ptr),
-                ("user_data", ptr), ("batch_invariant", ctypes.c_bool), ("flush_subnormals", ctypes.c_bool)]
-
-options, ctx = Options(), ptr()
-lib.ek_context_options_init(ctypes.byref(options))
-options.num_threads = threads
-assert lib.ek_context_create(ctypes.byref(options), ctypes.byref(ctx)) == 0
+library = Library(sys.argv[1], threads)
 IDENTITY, TANH = 0, 11
 
 def call(name, *args):
-    """Tensors and None go as pointers, numbers as sizes."""
-    convert = lambda a: ptr(a.data_ptr()) if isinstance(a, torch.Tensor) else ptr() if a is None else a
-    arguments = [size(a) if type(a) is int else convert(a) for a in args]  # The caller's tensors live on in `run`.
-    function = getattr(lib, f"ek_{name}_f32")
-    def run():
-        assert function(ctx, *arguments) == 0 and args, ctypes.string_at(lib.ek_last_error())
-    return run
+    return library(f"ek_{name}_f32", *args)
 
-lib.ek_last_error.restype = ptr
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-no = ctypes.c_bool(False)
-act = (ctypes.c_int32(TANH), f32(0))
+no = False
+act = (ctypes.c_int32(TANH), 0.0)
 
 def sequence(kind, T, N, H):
     """Ours and theirs, and the results of both."""
@@ -82,13 +66,13 @@ def cell(kind, N, H):
     h, c, dx, dh0, dc0 = (torch.empty(N, H) for _ in range(5))
     z, zh, dz, dzh = (torch.empty(N, G) for _ in range(4))
     dw, dwh, db, db2 = torch.empty(G, H), torch.empty(G, H), torch.empty(G), torch.empty(G)
-    plain = (ctypes.c_int32(IDENTITY), f32(0))
+    plain = (ctypes.c_int32(IDENTITY), 0.0)
     forward = lambda x, w, b, y: call("linear_forward", *plain, N, H, G, x, w, b, None, y)
     back = lambda dy, w, dx: call("linear_backward_input", *plain, N, H, G, dy, w, None, dx)
     weight = lambda dy, x, dw, db: call("linear_backward_weight", N, H, G, dy, x, no, dw, db, None)
     def product(transposed, m, n, k, a, b, c):  # c += a·b
-        return call("matmul", ctypes.c_int32(0), ctypes.c_int32(transposed), m, n, k, f32(1), a, k, b, k if transposed else n,
-                    f32(1), c, n)
+        return call("matmul", ctypes.c_int32(0), ctypes.c_int32(transposed), m, n, k, 1.0, a, k, b, k if transposed else n,
+                    1.0, c, n)
     if kind == "gru":
         runs = [forward(x, w_ih, b, z), forward(h0, w_hh, b2, zh), call("gru_cell_forward", N, H, z, zh, h0, h),
                 call("gru_cell_backward", N, H, z, zh, h0, dy, dz, dzh, dh0), back(dz, w_ih, dx),

@@ -251,15 +251,9 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.strips::<S, T::Wide<S>>(s)
-    }
-}
-
-impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, N, ROWS> {
-    #[inline(always)]
-    fn strips<S: Simd, V: Vector<S, T>>(&self, s: S) {
         let x = self.0.sweep;
-        let zero = V::splat(s, T::default());
+        let lanes = T::LANES;
+        let zero = T::Wide::<S>::splat(s, T::default());
         let stride = x.a_row * size_of::<T>();
         macro_rules! strip {
             ($count:expr, $j:expr, $load:expr) => {{
@@ -268,7 +262,7 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, 
                 if !self.0.first {
                     for i in 0..M {
                         for v in 0..$count {
-                            acc[i][v] = V::load(s, sums.add(i * x.stride + v * V::LANES));
+                            acc[i][v] = T::Wide::<S>::load(s, sums.add(i * x.stride + v * lanes));
                         }
                     }
                 }
@@ -284,11 +278,11 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, 
                                 acc[$i % M][v] = if M <= 2 {
                                     // One splat for several vectors.
                                     let at = if ROWS { a[0].wrapping_byte_add($i * stride).wrapping_add($q) } else { a[0].wrapping_add($i) };
-                                    V::fma(s, V::splat(s, *at), $row[v], acc[$i % M][v])
+                                    T::Wide::<S>::fma(s, T::Wide::<S>::splat(s, *at), $row[v], acc[$i % M][v])
                                 } else if ROWS {
-                                    V::fma_splat::<$q, { $i % 3 }>(s, a[$i / 3 % M], stride, $row[v], acc[$i % M][v])
+                                    T::Wide::<S>::fma_splat::<$q, { $i % 3 }>(s, a[$i / 3 % M], stride, $row[v], acc[$i % M][v])
                                 } else {
-                                    V::fma_splat::<$i, 0>(s, a[0], 0, $row[v], acc[$i % M][v])
+                                    T::Wide::<S>::fma_splat::<$i, 0>(s, a[0], 0, $row[v], acc[$i % M][v])
                                 };
                             }
                         }
@@ -296,7 +290,7 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, 
                     ($q:literal) => {
                         let mut row = [zero; $count];
                         for v in 0..$count {
-                            row[v] = $load(b.add(v * V::LANES));
+                            row[v] = $load(b.add(v * lanes));
                         }
                         step!($q 0 row);
                         step!($q 1 row);
@@ -335,7 +329,7 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, 
                 }
                 for i in 0..M {
                     for v in 0..$count {
-                        acc[i][v].store(s, sums.add(i * x.stride + v * V::LANES));
+                        acc[i][v].store(s, sums.add(i * x.stride + v * lanes));
                     }
                 }
             }};
@@ -344,16 +338,16 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Sized<'_, T, M, 
         // SAFETY: the rows of A and of B from p on exist, those of B as wide as the columns, of which a tail is masked; sums
         // holds rows of whole vectors (Cut).
         unsafe {
-            while j + N * V::LANES <= end {
-                strip!(N, j, |p| V::load(s, p));
-                j += N * V::LANES;
+            while j + N * lanes <= end {
+                strip!(N, j, |p| T::Wide::<S>::load(s, p));
+                j += N * lanes;
             }
-            while j + V::LANES <= end {
-                strip!(1, j, |p| V::load(s, p));
-                j += V::LANES;
+            while j + lanes <= end {
+                strip!(1, j, |p| T::Wide::<S>::load(s, p));
+                j += lanes;
             }
             if j < end {
-                strip!(1, j, |p| V::load_first(s, p, end - j));
+                strip!(1, j, |p| T::Wide::<S>::load_first(s, p, end - j));
             }
         }
     }

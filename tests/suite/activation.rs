@@ -8,11 +8,15 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 pub const SELU_SCALE: f64 = 1.0507009873554804934193349852946;
 pub const SELU_ALPHA: f64 = 1.6732632423543772848170429916717;
 
-/// The documented bound on the error of φ and of φ', in ULP.
+/// The documented bound on the error of φ, in ULP.
 pub const BOUND: f64 = 1.0;
+/// That of φ'.
+pub fn derivative_bound(act: Activation) -> f64 {
+    if act == Activation::Gelu { 1.5 } else { 1.0 }
+}
 /// Within [`BESIDE`] of a zero of φ' the error may be this large instead.
 pub const ABSOLUTE: f64 = 1.0 / (1u64 << 25) as f64;
-pub const BESIDE: f64 = 0.15;
+pub const BESIDE: f64 = 0.05;
 
 /// Every activation, those with a parameter for several.
 pub fn cases() -> Vec<(Activation, f32)> {
@@ -207,8 +211,9 @@ fn forward_and_derivative_are_true() {
     let ctx = specification();
     for (act, p) in cases() {
         let (y, d) = (run_forward(&ctx, act, p, &x), run_derivative(&ctx, act, p, &x));
-        for ((error, at), what) in worst(act, p, &x, &y, &d).into_iter().zip(["forward", "derivative"]) {
-            assert!(error <= BOUND, "{act:?}({p}) {what} errs by {error} ULP at {at:e}");
+        let bounds = [("forward", BOUND), ("derivative", derivative_bound(act))];
+        for ((error, at), (what, bound)) in worst(act, p, &x, &y, &d).into_iter().zip(bounds) {
+            assert!(error <= bound, "{act:?}({p}) {what} errs by {error} ULP at {at:e}");
         }
     }
 }
