@@ -58,6 +58,14 @@ pub fn log_softmax_forward_f32(ctx: &Context, rows: usize, cols: usize, x: &[f32
     forward("log_softmax_forward_f32", ctx, true, rows, cols, x, y)
 }
 
+/// Outputs of this many bytes go past the caches: they would not be there when they are read.
+const STREAM_BYTES: usize = 8 << 20;
+
+/// Whether an output of `n` floats in rows of `cols` streams. Rows of whole vectors only: then all are aligned alike.
+fn streams(n: usize, cols: usize) -> bool {
+    cols.is_multiple_of(LANES) && size_of::<f32>() * n >= STREAM_BYTES
+}
+
 fn check<T>(function: &'static str, rows: usize, cols: usize, slices: &[(&str, &[T])]) -> Result {
     for (name, slice) in slices {
         check_len(function, name, slice, product(function, name, &[rows, cols])?)?;

@@ -410,8 +410,8 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
                 let first = turned::first(s, v, pivot, &mut pending);
                 sums[j] = s.select(first, s.zero(), e);
             }
-            let mut rest = turned::fold(s, turned::widened(s, &sums, cols));
-            let drop = if P::DROP { turned::fold(s, turned::widened(s, &drops, cols)) } else { [0.0; LANES] };
+            let mut rest = turned::fold_d(s, turned::widened(s, &sums, cols), cols);
+            let drop = if P::DROP { turned::fold_d(s, turned::widened(s, &drops, cols), cols) } else { [0.0; LANES] };
             let (tops, pivots) = (s.to_array(top), s.to_array(pivot));
             for (rest, &top) in rest.iter_mut().zip(&tops) {
                 *rest = checked_rest(top, *rest);
