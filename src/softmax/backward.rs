@@ -1,6 +1,6 @@
 //! The gradients of softmax and log-softmax, row by row.
 
-use super::rows::CHUNK;
+use super::rows::{CHUNK, STAGE};
 use super::turned::{self, Block, WIDEST};
 use super::{check, stored, streams};
 use crate::context::Context;
@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
 use crate::vecmath;
+use std::mem::MaybeUninit;
 
 /// Softmax gradient along rows: dx = y·(dy − Σ y·dy) (whitepaper §3: the Jacobian product).
 ///
@@ -144,7 +145,8 @@ impl<R: Row> Kernel for Rows<'_, R> {
             while i < n {
                 let rows = most.min((n - i) / cols);
                 let (y, dy, dx) = (y.add(i), dy.add(i), dx.add(i));
-                self.row.rows(s, &Group { rows, cols, y, dy, dx, head, stream: self.stream });
+                let ahead = if rows * cols <= GROUP_ELEMENTS { rows * cols } else { 0 };
+                self.row.rows(s, &Group { rows, cols, y, dy, dx, head, stream: self.stream, ahead });
                 i += rows * cols;
             }
         }
@@ -164,6 +166,8 @@ struct Group {
     /// Columns before the first whole vector, so that vectors are aligned where they stream.
     head: usize,
     stream: bool,
+    /// Elements to the group that comes next: while this one is written, it is asked for.
+    ahead: usize,
 }
 
 impl Group {
@@ -289,6 +293,8 @@ impl Row for Plain {
                         i += part;
                     }
                     while i + LANES <= group.cols {
+                        s.prefetch(y.wrapping_add(i + group.ahead));
+                        s.prefetch(dy.wrapping_add(i + group.ahead));
                         let d = s.sub(s.sub(s.load(dy.add(i)), c), sum);
                         put(s, dx.add(i), s.mul(s.load(y.add(i)), d), group.stream);
                         i += LANES;
@@ -368,9 +374,13 @@ impl Row for Log {
             }
             let ends = Ends::of(s, top, s.to_array(dy_top), turned::fold_d(s, lanes, cols));
             let nothing = s.eq(top, low);
+            let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; LANES];
+            for j in 0..cols {
+                halves[j].write(vecmath::exp_fall_start(s, s.load(y.add(j * LANES))));
+            }
             for j in 0..cols {
                 let dy = dy.add(j * LANES);
-                let d = s.fnma(vecmath::exp(s, s.load(y.add(j * LANES))), ends.sum, s.load(dy));
+                let d = s.fnma(vecmath::exp_fall_end(s, halves[j].assume_init()), ends.sum, s.load(dy));
                 let d = s.select(s.eq_i(at, s.splat_i(j as i32)), ends.at_top, d);
                 s.store(dy, s.select(nothing, s.zero(), d));
             }
@@ -381,6 +391,7 @@ impl Row for Log {
     unsafe fn rows<S: Simd>(&self, s: S, group: &Group) {
         let (mut at, mut tops, mut dys) = ([0i32; GROUP], [0f32; LANES], [0f32; LANES]);
         let mut others = [0.0; LANES];
+        let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; STAGE];
         let cols = group.cols;
         // SAFETY: the contract; there are at most GROUP rows; every load and store ends at cols.
         unsafe {
@@ -423,8 +434,11 @@ impl Row for Log {
                 let mut part = group.head;
                 loop {
                     if part > 0 {
-                        let v =
-                            s.fnma(vecmath::exp(s, s.load_first(y.add(i), part)), sum, s.load_first(dy.add(i), part));
+                        let v = s.fnma(
+                            vecmath::exp_fall(s, s.load_first(y.add(i), part)),
+                            sum,
+                            s.load_first(dy.add(i), part),
+                        );
                         let column = s.add_i(s.from_array_i(COLUMNS), s.splat_i(i as i32));
                         s.store_first(dx.add(i), s.select(s.eq_i(column, at), at_top, v), part);
                         i += part;
@@ -432,10 +446,19 @@ impl Row for Log {
                     let (mut column, step) =
                         (s.add_i(s.from_array_i(COLUMNS), s.splat_i(i as i32)), s.splat_i(LANES as i32));
                     while i + LANES <= cols {
-                        let v = s.fnma(vecmath::exp(s, s.load(y.add(i))), sum, s.load(dy.add(i)));
-                        put(s, dx.add(i), s.select(s.eq_i(column, at), at_top, v), group.stream);
-                        column = s.add_i(column, step);
-                        i += LANES;
+                        let count = ((cols - i) / LANES).min(STAGE);
+                        for (k, half) in halves[..count].iter_mut().enumerate() {
+                            half.write(vecmath::exp_fall_start(s, s.load(y.add(i + k * LANES))));
+                        }
+                        for half in &halves[..count] {
+                            s.prefetch(y.wrapping_add(i + group.ahead));
+                            s.prefetch(dy.wrapping_add(i + group.ahead));
+                            let p = vecmath::exp_fall_end(s, half.assume_init());
+                            let v = s.select(s.eq_i(column, at), at_top, s.fnma(p, sum, s.load(dy.add(i))));
+                            put(s, dx.add(i), v, group.stream);
+                            column = s.add_i(column, step);
+                            i += LANES;
+                        }
                     }
                     if i == cols {
                         break;
