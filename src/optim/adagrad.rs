@@ -2,9 +2,9 @@
 
 use super::adam::{Roots, SecondMoment};
 use super::lists::{TensorList, TensorListMut};
-use super::pass::Rule;
 use super::step::{ClipOptions, StepReport, step};
 use super::tensors::{Grads, Tensors};
+use super::update::Rule;
 use crate::context::Context;
 use crate::error::Result;
 use crate::simd::Simd;

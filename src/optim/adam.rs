@@ -1,9 +1,9 @@
 //! Adam and AdamW.
 
 use super::lists::{TensorList, TensorListMut};
-use super::pass::Rule;
 use super::step::{ClipOptions, StepReport, step};
 use super::tensors::{Copies, Grads, Tensors};
+use super::update::Rule;
 use crate::context::Context;
 use crate::element::{bf16, f16};
 use crate::error::Result;
@@ -213,6 +213,7 @@ struct Square {
 
 impl Rule<2> for Square {
     const NS: f64 = 1.2;
+    const HALVES: bool = true;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [m, v]: [S::F; 2]) -> (S::F, [S::F; 2]) {
         let (g, m) = self.moments.first(s, w, g, m);
@@ -245,6 +246,7 @@ struct Root {
 
 impl Rule<2> for Root {
     const NS: f64 = 1.8;
+    const HALVES: bool = true;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [m, r]: [S::F; 2]) -> (S::F, [S::F; 2]) {
         let (g, m) = self.moments.first(s, w, g, m);

@@ -38,6 +38,7 @@ mod schedule;
 mod sgd;
 mod step;
 mod tensors;
+mod update;
 
 #[cfg(feature = "capi")]
 pub(crate) use {

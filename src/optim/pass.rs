@@ -1,74 +1,20 @@
 //! The pass that writes the parameters: an update rule over parts of tensors.
 //!
-//! Gradients in half the width, or limited one by one, and factors beyond f32, go through a block of f32 that stays in the nearest cache, so that
-//! a rule is compiled for f32 alone.
+//! Gradients that are limited one by one, and factors beyond f32, go through a block of f32 that stays in the nearest cache, so
+//! that a rule is compiled without them. Copies that are rounded by chance are made block by block too.
 
 use super::coef::Coef;
-use super::lanes::{FewSquares, Lanes};
 use super::lists::{TensorList, TensorListMut};
 use super::norm::clamp;
 use super::plan::Piece;
 use super::tensors::{Copies, Grads, Tensors};
+use super::update::{Gradient, Norms, Part, Parts};
 use crate::context::Context;
 use crate::element::Storage;
 use crate::elementwise::Convert;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::stochastic::{DRAWN, Draw, Half, NarrowByChance};
 use std::ops::Range;
-
-/// State tensors that a rule may have beside each parameter tensor.
-pub(super) const MOST_STATES: usize = 3;
-
-/// An update rule with `STATES` state tensors beside each parameter tensor.
-pub(super) trait Rule<const STATES: usize>: Copy + Sync {
-    /// Nanoseconds that one element takes.
-    const NS: f64;
-    /// The new parameters and states of 16 elements, from the old and the unscaled, clipped gradient. Implementations
-    /// are `#[inline(always)]`.
-    fn update<S: Simd>(self, s: S, w: S::F, g: S::F, states: [S::F; STATES]) -> (S::F, [S::F; STATES]);
-}
-
-/// Σ(w_new − w_old)² and Σw_new² of a chunk.
-pub(super) struct Norms {
-    pub update: Lanes<8>,
-    pub params: Lanes<8>,
-}
-
-impl Norms {
-    pub(super) fn new() -> Norms {
-        Norms { update: Lanes::new(), params: Lanes::new() }
-    }
-}
-
-/// Elements of one tensor that are updated at once: n of each, valid for as long as the update that takes them.
-pub(super) struct Part {
-    w: *mut f32,
-    g: *const f32,
-    /// As many as the rule has states.
-    states: [*mut f32; MOST_STATES],
-    n: usize,
-    coef: Coef,
-    /// Where w starts in the chunk.
-    at: usize,
-}
-
-impl Part {
-    const NONE: Part = Part {
-        w: std::ptr::null_mut(),
-        g: std::ptr::null(),
-        states: [std::ptr::null_mut(); MOST_STATES],
-        n: 0,
-        coef: Coef::ONE,
-        at: 0,
-    };
-}
-
-/// Parts of one chunk in ascending order, which one call of an update takes.
-pub(super) struct Parts<'a> {
-    /// Puts the next part in place, if there is one: tensors may be tiny and many, and moving a part takes longer.
-    next: &'a mut dyn FnMut(&mut Part) -> bool,
-    norms: Option<&'a mut Norms>,
-}
 
 /// What all chunks of a step share.
 pub(super) struct Pass<'a> {
@@ -77,23 +23,42 @@ pub(super) struct Pass<'a> {
     pub update: &'a (dyn Fn(Parts<'_>) + Sync),
     /// Of the magnitude of a gradient, infinite if there is none.
     pub limit: f32,
-    /// Whether an update can multiply f32 gradients by all coefficients, and need do no more to them.
+    /// Whether an update can multiply gradients by all coefficients, and need do no more to them.
     pub plain: bool,
 }
 
 impl<'a> Pass<'a> {
     /// Makes `part` elements `range` of a tensor, with gradients g.
     #[inline]
-    fn set(&self, part: &mut Part, tensor: usize, range: Range<usize>, at: usize, g: &[f32], coef: Coef) {
+    fn set(&self, part: &mut Part, tensor: usize, range: Range<usize>, at: usize, g: Gradient, coef: Coef) {
         let Tensors { params, states, .. } = self.tensors;
         let n = range.len();
-        assert!(g.len() == n);
         // SAFETY: pieces and their blocks are disjoint, and no list of params or states is read as a whole meanwhile.
         let w = unsafe { params.piece(tensor, range.clone()) }.as_mut_ptr();
-        *part = Part { w, g: g.as_ptr(), states: part.states, n, coef, at };
+        *part = Part { w, g, states: part.states, n, coef, at };
         for (state, (_, list)) in part.states.iter_mut().zip(*states) {
             // SAFETY: as above.
             *state = unsafe { list.piece(tensor, range.clone()) }.as_mut_ptr();
+        }
+    }
+
+    /// Gradients `range` of a tensor as they are, and, if `copied`, where the copy of the new parameters goes.
+    #[inline]
+    fn gradient(&self, tensor: usize, range: Range<usize>, copied: bool) -> Gradient {
+        let Tensors { grads, copies, .. } = self.tensors;
+        // SAFETY, both: pieces and their blocks are disjoint, and copies are never read.
+        match (grads, copies.as_ref().filter(|_| copied)) {
+            (Grads::F32(list), _) => Gradient::F32(list.tensor(tensor)[range].as_ptr()),
+            (Grads::Bf16(list), Some(Copies::Bf16(to))) => {
+                let copy = unsafe { to.piece(tensor, range.clone()) }.as_mut_ptr();
+                Gradient::Bf16(list.tensor(tensor)[range].as_ptr(), copy)
+            }
+            (Grads::F16(list), Some(Copies::F16(to))) => {
+                let copy = unsafe { to.piece(tensor, range.clone()) }.as_mut_ptr();
+                Gradient::F16(list.tensor(tensor)[range].as_ptr(), copy)
+            }
+            (Grads::Bf16(list), _) => Gradient::Bf16(list.tensor(tensor)[range].as_ptr(), std::ptr::null_mut()),
+            (Grads::F16(list), _) => Gradient::F16(list.tensor(tensor)[range].as_ptr(), std::ptr::null_mut()),
         }
     }
 
@@ -104,20 +69,24 @@ impl<'a> Pass<'a> {
         mut pieces: impl Iterator<Item = (Piece, Coef)>,
         mut norms: Option<&mut Norms>,
     ) {
-        if let (Grads::F32(list), true) = (self.tensors.grads, self.plain) {
+        let Tensors { grads, copies, dice, .. } = self.tensors;
+        if self.plain && (copies.is_none() || dice.is_none()) {
             let mut next = |part: &mut Part| {
                 let Some((p, coef)) = pieces.next() else { return false };
-                self.set(part, p.tensor, p.range.clone(), p.at, &list.tensor(p.tensor)[p.range], coef);
+                let g = self.gradient(p.tensor, p.range.clone(), true);
+                self.set(part, p.tensor, p.range, p.at, g, coef);
                 true
             };
-            return (self.update)(Parts { next: &mut next, norms });
+            let halves = !matches!(grads, Grads::F32(_));
+            return (self.update)(Parts { next: &mut next, norms, halves });
         }
         let mut task = Task::new(self, start);
         pieces.for_each(|(p, coef)| task.piece(&p, coef, norms.as_deref_mut()));
     }
 
     /// Updates elements `range` of a tensor by gradients g.
-    fn block(&self, tensor: usize, range: Range<usize>, at: usize, g: &[f32], coef: Coef, norms: Option<&mut Norms>) {
+    fn block(&self, tensor: usize, range: Range<usize>, at: usize, g: Gradient, coef: Coef, norms: Option<&mut Norms>) {
+        let halves = !matches!(g, Gradient::F32(_));
         let mut left = true;
         let mut next = |part: &mut Part| {
             let first = std::mem::take(&mut left);
@@ -126,7 +95,7 @@ impl<'a> Pass<'a> {
             }
             first
         };
-        (self.update)(Parts { next: &mut next, norms });
+        (self.update)(Parts { next: &mut next, norms, halves });
     }
 }
 
@@ -188,16 +157,20 @@ impl<'a> Task<'a> {
         after: After<'_>,
     ) {
         let blocks = self.blocks.get_or_insert(Blocks { wide: [0.0; BLOCK], drawn: None, bits: [0; DRAWN] });
-        let g = list.tensor(p.tensor);
+        let x = list.tensor(p.tensor);
         let limit = self.pass.limit;
-        let left = if coef.is_split() && limit == f32::INFINITY { coef } else { Coef::ONE };
         let (mut start, mut at) = (p.range.start, p.at);
         while start < p.range.end {
             let n = (p.range.end - start).min(BLOCK - at % BLOCK);
             let range = start..start + n;
-            let wide = &mut blocks.wide[..n];
-            self.pass.ctx.dispatch(Take { x: &g[range.clone()], coef, limit, y: wide });
-            self.pass.block(p.tensor, range.clone(), at, wide, left, norms.as_deref_mut());
+            let (g, left) = if self.pass.plain {
+                (self.pass.gradient(p.tensor, range.clone(), false), coef)
+            } else {
+                let y = &mut blocks.wide[..n];
+                self.pass.ctx.dispatch(Take { x: &x[range.clone()], coef, limit, y });
+                (Gradient::F32(y.as_ptr()), Coef::ONE)
+            };
+            self.pass.block(p.tensor, range.clone(), at, g, left, norms.as_deref_mut());
             after(blocks, range, self.start + at);
             (start, at) = (start + n, at + n);
         }
@@ -230,8 +203,7 @@ impl Blocks {
     }
 }
 
-/// y = x in f32; unscaled, clipped and limited already where an update cannot do it: by a coefficient beyond f32, or by a
-/// limit, which no update knows.
+/// y = x in f32, unscaled, clipped and limited, which no update can do by a coefficient beyond f32 or to single gradients.
 struct Take<'a, T> {
     x: &'a [T],
     coef: Coef,
@@ -246,16 +218,9 @@ impl<T: Storage> Kernel for Take<'_, T> {
         let n = self.y.len();
         assert_eq!(self.x.len(), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let limited = self.limit < f32::INFINITY;
         let mut i = 0;
         // SAFETY: vectors of 16, or of the n - i that remain, are in bounds of both (asserted).
         unsafe {
-            if self.coef.is_split() && !limited {
-                while i < n {
-                    s.store_up_to(y.add(i), T::load_up_to(s, x.add(i), n - i), n - i);
-                    i += LANES;
-                }
-            }
             while i < n {
                 let v = self.coef.of_any(s, T::load_up_to(s, x.add(i), n - i));
                 s.store_up_to(y.add(i), clamp(s, v, self.limit), n - i);
@@ -265,186 +230,3 @@ impl<T: Storage> Kernel for Take<'_, T> {
     }
 }
 
-/// A rule over parts.
-pub(super) struct Update<'a, R> {
-    pub rule: R,
-    pub parts: Parts<'a>,
-}
-
-/// What the loop of an update reads and writes.
-#[derive(Clone, Copy)]
-struct Pointers<const STATES: usize> {
-    w: *mut f32,
-    g: *const f32,
-    states: [*mut f32; STATES],
-}
-
-/// A part this long begins with what is missing to a cache line, since loads and stores across two lines are slow; a shorter
-/// one is done before that pays.
-const ALIGNED: usize = 32 * LANES;
-
-/// [`Update`] with the number of states that its rule has.
-pub(super) struct Run<'a, R, const STATES: usize>(pub Update<'a, R>);
-
-impl<R: Rule<STATES>, const STATES: usize> Kernel for Run<'_, R, STATES> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Update { rule, parts: Parts { next, mut norms } } = self.0;
-        let mut part = Part::NONE;
-        while next(&mut part) {
-            let Part { w, g, states, n, coef, at } = part;
-            let mut pointers = [std::ptr::null_mut(); STATES];
-            pointers.copy_from_slice(&states[..STATES]);
-            let p = Pointers { w, g, states: pointers };
-            let apply = Apply { rule, coef };
-            if S::COMPACT {
-                for i in (0..n).step_by(LANES) {
-                    let n = LANES.min(n - i);
-                    s.outline(&mut Ends { apply, p, i, n, at, norms: norms.as_deref_mut() });
-                }
-                continue;
-            }
-            // Whole vectors then begin at a cache line of w, and of the other tensors where they are aligned alike.
-            let head = if n < ALIGNED { 0 } else { (LANES - p.w.addr() / size_of::<f32>() % LANES) % LANES };
-            let whole = head + (n - head) / LANES * LANES;
-            if head > 0 {
-                s.outline(&mut Ends { apply, p, i: 0, n: head, at, norms: norms.as_deref_mut() });
-            }
-            let mut i = head;
-            // SAFETY: vectors of 16 from the head on are in bounds of w, g and the states (Part).
-            unsafe {
-                if let Some(norms) = norms.as_deref_mut() {
-                    let mut update = FewSquares::load(s, &norms.update, at + head);
-                    let mut params = FewSquares::load(s, &norms.params, at + head);
-                    while i < whole {
-                        let (old, new) = apply.vector::<S, STATES>(s, p, i);
-                        update.add(s, s.sub(new, old));
-                        params.add(s, new);
-                        i += LANES;
-                    }
-                    update.store(s, &mut norms.update, at + head);
-                    params.store(s, &mut norms.params, at + head);
-                } else {
-                    while i < whole {
-                        apply.vector::<S, STATES>(s, p, i);
-                        i += LANES;
-                    }
-                }
-            }
-            if i < n {
-                s.outline(&mut Ends { apply, p, i, n: n - i, at, norms: norms.as_deref_mut() });
-            }
-        }
-    }
-}
-
-/// A vector or less, in a function of its own: both ends share it.
-struct Ends<'a, R, const STATES: usize> {
-    apply: Apply<R>,
-    p: Pointers<STATES>,
-    i: usize,
-    n: usize,
-    /// Where element 0 is in the chunk.
-    at: usize,
-    norms: Option<&'a mut Norms>,
-}
-
-impl<R: Rule<STATES>, const STATES: usize> Kernel for &mut Ends<'_, R, STATES> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        // SAFETY: n ≤ 16 elements from i on are in bounds (Run).
-        let (old, new) = unsafe { self.apply.edge::<S, STATES>(s, self.p, self.i, self.n) };
-        let Some(norms) = &mut self.norms else { return };
-        let place = self.at + self.i;
-        let mut update = FewSquares::load(s, &norms.update, place);
-        let mut params = FewSquares::load(s, &norms.params, place);
-        update.add(s, s.sub(new, old));
-        params.add(s, new);
-        update.store(s, &mut norms.update, place);
-        params.store(s, &mut norms.params, place);
-    }
-}
-
-/// Stores the first `n` lanes, 1 to 16: a masked store is slow, so that there is no more than one.
-///
-/// # Safety
-/// They are in bounds.
-#[inline(always)]
-unsafe fn store_end<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
-    let (low, high) = s.halves(v);
-    // SAFETY: the caller's contract.
-    unsafe {
-        if n < LANES / 2 {
-            s.store_first_h(p, low, n);
-        } else {
-            s.store_h(p, low);
-            if n > LANES / 2 {
-                s.store_first_h(p.add(LANES / 2), high, n - LANES / 2);
-            }
-        }
-    }
-}
-
-/// One vector's way from gradient to parameter.
-#[derive(Clone, Copy)]
-struct Apply<R> {
-    rule: R,
-    coef: Coef,
-}
-
-impl<R> Apply<R> {
-    /// Updates elements i to i + 16; the old and the new parameters.
-    ///
-    /// # Safety
-    /// They are in bounds.
-    #[inline(always)]
-    unsafe fn vector<S: Simd, const STATES: usize>(self, s: S, p: Pointers<STATES>, i: usize) -> (S::F, S::F)
-    where
-        R: Rule<STATES>,
-    {
-        let mut states = [s.zero(); STATES];
-        // SAFETY: the caller's contract.
-        unsafe {
-            for k in 0..STATES {
-                states[k] = s.load(p.states[k].add(i));
-            }
-            let old = s.load(p.w.add(i));
-            let g = self.coef.of(s, s.load(p.g.add(i)));
-            let (new, states) = self.rule.update(s, old, g, states);
-            s.store(p.w.add(i), new);
-            for k in 0..STATES {
-                s.store(p.states[k].add(i), states[k]);
-            }
-            (old, new)
-        }
-    }
-
-    /// As [`Apply::vector`], for `rest` ≤ 16 elements; zeros behind them.
-    ///
-    /// # Safety
-    /// They are in bounds.
-    #[inline(always)]
-    unsafe fn edge<S: Simd, const STATES: usize>(self, s: S, p: Pointers<STATES>, i: usize, rest: usize) -> (S::F, S::F)
-    where
-        R: Rule<STATES>,
-    {
-        let mut states = [s.zero(); STATES];
-        // SAFETY: the caller's contract.
-        unsafe {
-            for k in 0..STATES {
-                states[k] = s.load_first(p.states[k].add(i), rest);
-            }
-            let old = s.load_first(p.w.add(i), rest);
-            let g = self.coef.of(s, s.load_first(p.g.add(i), rest));
-            let (new, states) = self.rule.update(s, old, g, states);
-            store_end(s, p.w.add(i), new, rest);
-            for k in 0..STATES {
-                store_end(s, p.states[k].add(i), states[k], rest);
-            }
-            // A rule may make anything of the zeros past the end.
-            (old, s.select(s.first(rest), new, s.zero()))
-        }
-    }
-}

@@ -2,9 +2,9 @@
 
 use super::adam::{Roots, SecondMoment, decayed, decayed_square};
 use super::lists::{TensorList, TensorListMut};
-use super::pass::Rule;
 use super::step::{ClipOptions, StepReport, step};
 use super::tensors::{Grads, Tensors};
+use super::update::Rule;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::simd::Simd;

@@ -1,9 +1,9 @@
 //! Stochastic gradient descent, with momentum.
 
 use super::lists::{TensorList, TensorListMut};
-use super::pass::Rule;
 use super::step::{ClipOptions, StepReport, step};
 use super::tensors::{Copies, Grads, Tensors};
+use super::update::Rule;
 use crate::context::Context;
 use crate::element::{bf16, f16};
 use crate::error::{Error, Result};
@@ -175,6 +175,7 @@ struct Descend {
 
 impl Rule<0> for Descend {
     const NS: f64 = 0.5;
+    const HALVES: bool = true;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, _: [S::F; 0]) -> (S::F, [S::F; 0]) {
         let g = s.fma(s.splat(self.decay), w, g);
@@ -193,6 +194,7 @@ struct Momentum {
 
 impl Rule<1> for Momentum {
     const NS: f64 = 0.8;
+    const HALVES: bool = true;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [b]: [S::F; 1]) -> (S::F, [S::F; 1]) {
         let g = s.fma(s.splat(self.descend.decay), w, g);

@@ -3,13 +3,15 @@
 use super::coef::Coef;
 use super::lanes::{Lanes, fold};
 use super::norm::{join_tensors, sum_squares};
-use super::pass::{MOST_STATES, Norms, Parts, Pass, Rule, Run, Update};
+use super::pass::Pass;
 use super::plan::{Plan, chunk_count, join};
-use super::tensors::Tensors;
+use super::tensors::{Grads, Tensors};
+use super::update::{Full, Halves, MOST_STATES, Norms, Parts, Rule, Run, Update};
 use crate::context::Context;
 use crate::error::Result;
 use crate::reduce::CHUNK;
 use crate::scratch::Scratch;
+use std::marker::PhantomData;
 
 /// How gradients are clipped. Whitepaper §11.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,8 +123,14 @@ pub(super) fn step<const STATES: usize, R: Rule<STATES>>(
 ) -> Result<StepReport> {
     const { assert!(STATES <= MOST_STATES) };
     assert_eq!(tensors.states.len(), STATES);
+    assert!(R::HALVES || matches!(tensors.grads, Grads::F32(_)));
     let job = Job { function, clip, tensors, ns: R::NS };
-    drive(ctx, job, &|parts| ctx.dispatch(Run::<R, STATES>(Update { rule, parts })))
+    drive(ctx, job, &|parts| {
+        if R::HALVES && parts.halves {
+            return ctx.dispatch(Run::<R, Halves, STATES>(Update { rule, parts }, PhantomData));
+        }
+        ctx.dispatch(Run::<R, Full, STATES>(Update { rule, parts }, PhantomData));
+    })
 }
 
 /// Unscales, checks, clips and applies the gradients by `update`, which is called for the parts of a chunk.
