@@ -229,4 +229,3 @@ impl<T: Storage> Kernel for Take<'_, T> {
         }
     }
 }
-

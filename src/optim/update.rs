@@ -313,7 +313,12 @@ impl<R> Apply<R> {
     /// # Safety
     /// They are in bounds.
     #[inline(always)]
-    unsafe fn vector<S: Simd, G: Form, const STATES: usize>(self, s: S, p: Pointers<G, STATES>, i: usize) -> (S::F, S::F)
+    unsafe fn vector<S: Simd, G: Form, const STATES: usize>(
+        self,
+        s: S,
+        p: Pointers<G, STATES>,
+        i: usize,
+    ) -> (S::F, S::F)
     where
         R: Rule<STATES>,
     {
