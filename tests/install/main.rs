@@ -152,6 +152,8 @@ fn cargo_c_installs_what_the_script_does() {
     let prefix = dir.path().join("prefix");
     let mut command = Command::new("cargo");
     command.args(["cinstall", "--release", "--libdir", "lib"]);
+    // In a folder of its own: cargo-c is another cargo, and each would undo what the other built.
+    command.arg("--target-dir").arg(root().join("target/cargo-c"));
     run(command.arg("--prefix").arg(&prefix));
     assert_eq!(files(&prefix), files(&wanted));
     let header = |prefix: &Path| std::fs::read(prefix.join("include/evenkeel.h")).expect("a header");
