@@ -71,9 +71,9 @@ pub(crate) fn backward<T: Storage>(
     }
     stored::rows(function, ctx, ns, cols, [y, dy], dx, &|ctx, [y, dy], dx| {
         if log {
-            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log, stream: false });
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log, stream: false, far: false });
         } else {
-            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain, stream: false });
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain, stream: false, far: false });
         }
     })
 }
@@ -83,6 +83,9 @@ const GROUP: usize = 8;
 
 /// Elements of a group: read again from the first-level cache in the next stage.
 const GROUP_ELEMENTS: usize = 2048;
+
+/// Gradients of this many bytes, with y and dy, come from the last cache or from memory.
+const FAR_BYTES: usize = 4 << 20;
 
 /// Columns that add in f32 before f64 takes over, four to a lane.
 const BLOCK: usize = 4 * LANES;
@@ -113,7 +116,15 @@ fn run(ctx: &Context, ns: f64, cols: usize, y: &[f32], dy: &[f32], dx: &mut [f32
         let range = task * step..n.min((task + 1) * step);
         // SAFETY: tasks have disjoint ranges.
         let dx = unsafe { dx.piece(range.clone()) };
-        ctx.dispatch(Rows { cols, y: &y[range.clone()], dy: &dy[range], dx, row, stream });
+        ctx.dispatch(Rows {
+            cols,
+            y: &y[range.clone()],
+            dy: &dy[range],
+            dx,
+            row,
+            stream,
+            far: size_of::<f32>() * n >= FAR_BYTES,
+        });
     });
 }
 
@@ -124,6 +135,8 @@ struct Rows<'a, R> {
     dx: &'a mut [f32],
     row: &'a R,
     stream: bool,
+    /// Whether the tensors are too large for the nearer caches.
+    far: bool,
 }
 
 impl<R: Row> Kernel for Rows<'_, R> {
@@ -145,7 +158,8 @@ impl<R: Row> Kernel for Rows<'_, R> {
             while i < n {
                 let rows = most.min((n - i) / cols);
                 let (y, dy, dx) = (y.add(i), dy.add(i), dx.add(i));
-                self.row.rows(s, &Group { rows, cols, y, dy, dx, head, stream: self.stream });
+                let ahead = if self.far && rows * cols <= GROUP_ELEMENTS { rows * cols } else { 0 };
+                self.row.rows(s, &Group { rows, cols, y, dy, dx, head, stream: self.stream, ahead });
                 i += rows * cols;
             }
         }
@@ -165,6 +179,8 @@ struct Group {
     /// Columns before the first whole vector, so that vectors are aligned where they stream.
     head: usize,
     stream: bool,
+    /// Elements to the group that comes next, to be asked for while this one is written; 0 if it is not.
+    ahead: usize,
 }
 
 impl Group {
@@ -324,10 +340,10 @@ impl Row for Plain {
                 sums[r] = weighted(s, group.cols, y, dy, c[r]);
             }
             for r in 0..group.rows {
-                if group.stream {
-                    write::<S, true>(s, group, r, c[r], sums[r]);
-                } else {
-                    write::<S, false>(s, group, r, c[r], sums[r]);
+                match (group.stream, group.ahead > 0) {
+                    (true, _) => write::<S, true, true>(s, group, r, c[r], sums[r]),
+                    (false, true) => write::<S, false, true>(s, group, r, c[r], sums[r]),
+                    (false, false) => write::<S, false, false>(s, group, r, c[r], sums[r]),
                 }
             }
         }
@@ -340,7 +356,7 @@ impl Row for Plain {
 /// # Safety
 /// Row `r` is there.
 #[inline(always)]
-unsafe fn write<S: Simd, const STREAM: bool>(s: S, group: &Group, r: usize, c: f32, sum: f32) {
+unsafe fn write<S: Simd, const STREAM: bool, const AHEAD: bool>(s: S, group: &Group, r: usize, c: f32, sum: f32) {
     let (y, dy, dx) = group.row(r);
     let (c, sum) = (s.splat(c), s.splat(sum));
     let mut i = 0;
@@ -356,6 +372,10 @@ unsafe fn write<S: Simd, const STREAM: bool>(s: S, group: &Group, r: usize, c: f
             while i + BLOCK <= group.cols {
                 for k in 0..BLOCK / LANES {
                     let at = i + k * LANES;
+                    if AHEAD {
+                        s.prefetch(y.wrapping_add(at + group.ahead));
+                        s.prefetch(dy.wrapping_add(at + group.ahead));
+                    }
                     let d = s.sub(s.sub(c, s.load(dy.add(at))), sum);
                     put(s, dx.add(at), s.fnma(s.load(y.add(at)), d, s.zero()), STREAM);
                 }
