@@ -227,7 +227,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
                     let tile = all.averages::<S, CENTER>(s, r, count, self.groups, self.mean, self.rstd);
                     let mut k = 0;
                     while k < count {
-                        let pair = k + 1 < count && !self.stream && self.groups == 1;
+                        let pair = !S::COMPACT && k + 1 < count && !self.stream && self.groups == 1;
                         if pair && !tile[k].wide && !tile[k + 1].wide {
                             all.apply::<S, 2, CENTER>(s, r + k, [0; 2], [tile[k], tile[k + 1]]);
                             k += 2;
@@ -365,7 +365,7 @@ impl<T: Storage> Rows<T> {
             unsafe {
                 let (dy, x) = (self.dy.add(r * self.cols), self.x.add(r * self.cols));
                 let gamma = self.gamma.add(offset);
-                while i + LANES <= end {
+                while !S::COMPACT && i + LANES <= end {
                     let g = s.mul(T::load(s, dy.add(i)), s.load(gamma.add(i)));
                     let x = T::load(s, x.add(i));
                     let xhat = s.mul(if CENTER { s.sub(x, m) } else { x }, k);
@@ -376,8 +376,8 @@ impl<T: Storage> Rows<T> {
                     }
                     i += LANES;
                 }
-                if i < end {
-                    let n = end - i;
+                while i < end {
+                    let n = if S::COMPACT { LANES.min(end - i) } else { end - i };
                     let g = s.mul(T::load_first(s, dy.add(i), n), s.load_first(gamma.add(i), n));
                     let x = T::load_first(s, x.add(i), n);
                     let xhat = s.mul(if CENTER { s.sub(x, m) } else { x }, k);
@@ -387,6 +387,7 @@ impl<T: Storage> Rows<T> {
                         a = s.add(a, g);
                         c = s.add(c, xhat);
                     }
+                    i += n;
                 }
             }
             sum_gx += s.sum(b) as f64;
@@ -434,6 +435,14 @@ impl<T: Storage> Rows<T> {
         // SAFETY: whole vectors and the parts before and after them, each inside of every row.
         unsafe {
             let mut i = 0;
+            while S::COMPACT && i < cols {
+                let n = LANES.min(cols - i);
+                self.vector::<S, R, CENTER, false, false>(s, r, offsets, i, n, &splat);
+                i += n;
+            }
+            if S::COMPACT {
+                return;
+            }
             let mut part = first_part(self.head, cols);
             loop {
                 if part > 0 {

@@ -298,6 +298,13 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for Run<'_, R, STATES> {
             pointers.copy_from_slice(&states[..STATES]);
             let p = Pointers { w, g, states: pointers };
             let apply = Apply { rule, coef };
+            if S::COMPACT {
+                for i in (0..n).step_by(LANES) {
+                    let n = LANES.min(n - i);
+                    s.outline(&mut Ends { apply, p, i, n, at, norms: norms.as_deref_mut() });
+                }
+                continue;
+            }
             // Whole vectors then begin at a cache line of w, and of the other tensors where they are aligned alike.
             let head = if n < ALIGNED { 0 } else { (LANES - p.w.addr() / size_of::<f32>() % LANES) % LANES };
             let whole = head + (n - head) / LANES * LANES;
@@ -332,7 +339,7 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for Run<'_, R, STATES> {
     }
 }
 
-/// Less than a vector, in a function of its own: both ends share it.
+/// A vector or less, in a function of its own: both ends share it.
 struct Ends<'a, R, const STATES: usize> {
     apply: Apply<R>,
     p: Pointers<STATES>,
@@ -347,7 +354,7 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for &mut Ends<'_, R, STATES> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // SAFETY: n < 16 elements from i on are in bounds (Run).
+        // SAFETY: n ≤ 16 elements from i on are in bounds (Run).
         let (old, new) = unsafe { self.apply.edge::<S, STATES>(s, self.p, self.i, self.n) };
         let Some(norms) = &mut self.norms else { return };
         let place = self.at + self.i;
@@ -360,7 +367,7 @@ impl<R: Rule<STATES>, const STATES: usize> Kernel for &mut Ends<'_, R, STATES> {
     }
 }
 
-/// Stores the first `n` lanes, 1 to 15: a masked store is slow, so that there is no more than one.
+/// Stores the first `n` lanes, 1 to 16: a masked store is slow, so that there is no more than one.
 ///
 /// # Safety
 /// They are in bounds.
@@ -414,7 +421,7 @@ impl<R> Apply<R> {
         }
     }
 
-    /// As [`Apply::vector`], for `rest` < 16 elements; zeros behind them.
+    /// As [`Apply::vector`], for `rest` ≤ 16 elements; zeros behind them.
     ///
     /// # Safety
     /// They are in bounds.
