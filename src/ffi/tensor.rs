@@ -316,7 +316,7 @@ impl<T> Out<T> {
     /// As for [`Out::slice`].
     pub(super) unsafe fn value<'a>(&self) -> Option<&'a mut T> {
         // SAFETY: the caller's promise.
-        unsafe { self.slice() }.first_mut().filter(|_| !self.absent())
+        unsafe { self.option() }?.first_mut()
     }
 }
 
@@ -351,6 +351,19 @@ mod tests {
         assert!(message(&[&y, &good, &bent]).ends_with("is not aligned to 4 bytes"));
         assert_eq!(message(&[&y, &good]), "f: y overlaps x");
         assert_eq!(message(&[&good, &y]), "f: y overlaps x");
+    }
+
+    #[test]
+    fn one_value_is_no_slice_of_null() {
+        let mut x = 7.0f32;
+        let null = Out::new("y", std::ptr::null_mut::<f32>(), &[1]).optional();
+        let given = Out::new("y", &raw mut x, &[1]).optional();
+        assert_eq!(check(F, &[&null, &given]), Ok(()));
+        // SAFETY: checked above, and nobody else uses x.
+        unsafe {
+            assert!(null.option().is_none() && null.value().is_none());
+            assert_eq!(given.value(), Some(&mut 7.0));
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::mem::MaybeUninit;
 
 /// Softmax gradient along rows: dx = y·(dy − Σ y·dy) (whitepaper §3: the Jacobian product).
 ///
-/// Shapes, row-major: `y` (the forward result), `dy`, `dx` [rows, cols]. dy at the row's largest y is subtracted from
-/// the row first: an offset common to a row's dy then costs no digits, and where y rounds to 1 the gradient is what the
+/// Shapes, row-major: `y` (the forward result), `dy`, `dx` [rows, cols]. dy at the row's largest y (within 2⁻¹¹ of it) is
+/// subtracted from the row first: an offset common to a row's dy then costs no digits, and where y rounds to 1 the gradient is what the
 /// other entries say rather than the rounding of 1. A row of zeros (all masked) gives zeros.
 ///
 /// Accuracy: 4 ULP of y·(max |dy − c| of the row), c the value subtracted. Threads: the same bits for any number.
@@ -28,7 +28,7 @@ pub fn softmax_backward_f32(ctx: &Context, rows: usize, cols: usize, y: &[f32], 
 
 /// Log-softmax gradient along rows: dx = dy − exp(y)·Σ dy (whitepaper §3).
 ///
-/// Shapes, row-major: `y` (the forward result), `dy`, `dx` [rows, cols]. At the row's largest y this is taken as
+/// Shapes, row-major: `y` (the forward result, at most 0), `dy`, `dx` [rows, cols]. At the row's largest y this is taken as
 /// (1 − exp(y))·dy − exp(y)·Σ of the other dy, with 1 − exp(y) = −expm1(y), which keeps its digits when the probability
 /// rounds to 1. A row of −Inf alone gives zeros.
 ///
@@ -71,9 +71,9 @@ pub(crate) fn backward<T: Storage>(
     }
     stored::rows(function, ctx, ns, cols, [y, dy], dx, &|ctx, [y, dy], dx| {
         if log {
-            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log, stream: false });
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log, stream: false, far: false });
         } else {
-            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain, stream: false });
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain, stream: false, far: false });
         }
     })
 }
@@ -83,6 +83,9 @@ const GROUP: usize = 8;
 
 /// Elements of a group: read again from the first-level cache in the next stage.
 const GROUP_ELEMENTS: usize = 2048;
+
+/// Gradients of this many bytes, with y and dy, come from the last cache or from memory.
+const FAR_BYTES: usize = 4 << 20;
 
 /// Columns that add in f32 before f64 takes over, four to a lane.
 const BLOCK: usize = 4 * LANES;
@@ -113,7 +116,15 @@ fn run(ctx: &Context, ns: f64, cols: usize, y: &[f32], dy: &[f32], dx: &mut [f32
         let range = task * step..n.min((task + 1) * step);
         // SAFETY: tasks have disjoint ranges.
         let dx = unsafe { dx.piece(range.clone()) };
-        ctx.dispatch(Rows { cols, y: &y[range.clone()], dy: &dy[range], dx, row, stream });
+        ctx.dispatch(Rows {
+            cols,
+            y: &y[range.clone()],
+            dy: &dy[range],
+            dx,
+            row,
+            stream,
+            far: size_of::<f32>() * n >= FAR_BYTES,
+        });
     });
 }
 
@@ -124,6 +135,8 @@ struct Rows<'a, R> {
     dx: &'a mut [f32],
     row: &'a R,
     stream: bool,
+    /// Whether the tensors are too large for the nearer caches.
+    far: bool,
 }
 
 impl<R: Row> Kernel for Rows<'_, R> {
@@ -145,7 +158,7 @@ impl<R: Row> Kernel for Rows<'_, R> {
             while i < n {
                 let rows = most.min((n - i) / cols);
                 let (y, dy, dx) = (y.add(i), dy.add(i), dx.add(i));
-                let ahead = if rows * cols <= GROUP_ELEMENTS { rows * cols } else { 0 };
+                let ahead = if self.far && rows * cols <= GROUP_ELEMENTS { rows * cols } else { 0 };
                 self.row.rows(s, &Group { rows, cols, y, dy, dx, head, stream: self.stream, ahead });
                 i += rows * cols;
             }
@@ -166,7 +179,7 @@ struct Group {
     /// Columns before the first whole vector, so that vectors are aligned where they stream.
     head: usize,
     stream: bool,
-    /// Elements to the group that comes next: while this one is written, it is asked for.
+    /// Elements to the group that comes next, to be asked for while this one is written; 0 if it is not.
     ahead: usize,
 }
 
@@ -241,6 +254,44 @@ unsafe fn top<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32) -> Top 
     }
 }
 
+/// Columns that [`about_the_largest`] tells apart.
+const KEYED: usize = 4096;
+
+/// The bits of a y that count beside its column.
+const UPPER: i32 = !(KEYED as i32 - 1);
+
+/// The column of about the largest y, by sign, exponent and 11 bits; of those that agree in these, the last. The first
+/// column if no y is a number.
+///
+/// # Safety
+/// y is valid for reading `cols` floats, from 1 to [`KEYED`].
+#[inline(always)]
+unsafe fn about_the_largest<S: Simd>(s: S, cols: usize, y: *const f32) -> usize {
+    let (upper, low) = (s.from_bits(s.splat_i(UPPER)), s.splat(f32::NEG_INFINITY));
+    let (mut column, step) = (s.from_array_i(COLUMNS), s.splat_i(LANES as i32));
+    let mut most = low;
+    let mut i = 0;
+    // SAFETY: every load ends at or before cols.
+    unsafe {
+        while i + BLOCK <= cols {
+            for k in 0..BLOCK / LANES {
+                let v = s.and(s.load(y.add(i + k * LANES)), upper);
+                most = s.max(s.or(v, s.from_bits(column)), most);
+                column = s.add_i(column, step);
+            }
+            i += BLOCK;
+        }
+        while i < cols {
+            let v = s.and(s.load_up_to(y.add(i), cols - i), upper);
+            let v = s.or(v, s.from_bits(column));
+            most = s.max(s.select(s.first((cols - i).min(LANES)), v, low), most);
+            column = s.add_i(column, step);
+            i += LANES;
+        }
+    }
+    (s.max_lane(most).to_bits() as usize % KEYED).min(cols - 1)
+}
+
 struct Plain;
 
 impl Row for Plain {
@@ -248,68 +299,102 @@ impl Row for Plain {
     unsafe fn turned<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *mut f32) {
         // SAFETY: columns are below cols.
         unsafe {
+            let upper = s.from_bits(s.splat_i(UPPER));
             let (mut most, mut c) = (s.splat(f32::NEG_INFINITY), s.load(dy));
             for j in 0..cols {
-                let v = s.load(y.add(j * LANES));
+                let v = s.and(s.load(y.add(j * LANES)), upper);
+                let v = s.or(v, s.from_bits(s.splat_i(j as i32)));
                 c = s.select(s.gt(v, most), s.load(dy.add(j * LANES)), c);
                 most = s.max(v, most);
             }
             let mut sums = [s.zero(); LANES];
             for j in 0..cols {
-                let d = s.sub(s.load(dy.add(j * LANES)), c);
+                let d = s.sub(c, s.load(dy.add(j * LANES)));
                 sums[j] = s.fma(s.load(y.add(j * LANES)), d, s.zero());
                 s.store(dy.add(j * LANES), d);
             }
             let sum = turned::fold(s, sums, cols);
             for j in 0..cols {
                 let dy = dy.add(j * LANES);
-                s.store(dy, s.mul(s.load(y.add(j * LANES)), s.sub(s.load(dy), sum)));
+                let d = s.sub(s.load(dy), sum);
+                s.store(dy, s.fnma(s.load(y.add(j * LANES)), d, s.zero()));
             }
         }
     }
 
     #[inline(always)]
     unsafe fn rows<S: Simd>(&self, s: S, group: &Group) {
-        let (mut tops, mut sums) = ([0f32; GROUP], [0f32; GROUP]);
-        // SAFETY: the contract; there are at most GROUP rows.
+        let (mut c, mut sums) = ([0f32; GROUP], [0f32; GROUP]);
+        // SAFETY: the contract; there are at most GROUP rows; columns are below cols.
         unsafe {
             for r in 0..group.rows {
                 let (y, dy, _) = group.row(r);
-                tops[r] = top(s, group.cols, y, dy).dy;
+                c[r] = if group.cols <= KEYED {
+                    *dy.add(about_the_largest(s, group.cols, y))
+                } else {
+                    top(s, group.cols, y, dy).dy
+                };
             }
             for r in 0..group.rows {
                 let (y, dy, _) = group.row(r);
-                sums[r] = weighted(s, group.cols, y, dy, tops[r]);
+                sums[r] = weighted(s, group.cols, y, dy, c[r]);
             }
             for r in 0..group.rows {
-                let (y, dy, dx) = group.row(r);
-                let (c, sum) = (s.splat(tops[r]), s.splat(sums[r]));
-                let mut i = 0;
-                let mut part = group.head;
-                loop {
-                    if part > 0 {
-                        let d = s.sub(s.sub(s.load_first(dy.add(i), part), c), sum);
-                        s.store_first(dx.add(i), s.mul(s.load_first(y.add(i), part), d), part);
-                        i += part;
-                    }
-                    while i + LANES <= group.cols {
-                        s.prefetch(y.wrapping_add(i + group.ahead));
-                        s.prefetch(dy.wrapping_add(i + group.ahead));
-                        let d = s.sub(s.sub(s.load(dy.add(i)), c), sum);
-                        put(s, dx.add(i), s.mul(s.load(y.add(i)), d), group.stream);
-                        i += LANES;
-                    }
-                    if i == group.cols {
-                        break;
-                    }
-                    part = group.cols - i;
+                match (group.stream, group.ahead > 0) {
+                    (true, _) => write::<S, true, true>(s, group, r, c[r], sums[r]),
+                    (false, true) => write::<S, false, true>(s, group, r, c[r], sums[r]),
+                    (false, false) => write::<S, false, false>(s, group, r, c[r], sums[r]),
                 }
             }
         }
     }
 }
 
-/// Σ y·(dy − c): lane i mod 16, in f32 over a block of columns. Lanes fold by halves, in f32 if there is but one block;
+/// dx = y·(dy − Σ y·dy) of row `r`, given c and Σ y·(c − dy). Differences from c, not from dy, are what instructions take
+/// from memory; 0 − y·… makes every zero a positive one.
+///
+/// # Safety
+/// Row `r` is there.
+#[inline(always)]
+unsafe fn write<S: Simd, const STREAM: bool, const AHEAD: bool>(s: S, group: &Group, r: usize, c: f32, sum: f32) {
+    let (y, dy, dx) = group.row(r);
+    let (c, sum) = (s.splat(c), s.splat(sum));
+    let mut i = 0;
+    let mut part = group.head;
+    // SAFETY: every load and store ends at cols; streamed vectors are aligned (whole_vectors).
+    unsafe {
+        loop {
+            if part > 0 {
+                let d = s.sub(s.sub(c, s.load_first(dy.add(i), part)), sum);
+                s.store_first(dx.add(i), s.fnma(s.load_first(y.add(i), part), d, s.zero()), part);
+                i += part;
+            }
+            while i + BLOCK <= group.cols {
+                for k in 0..BLOCK / LANES {
+                    let at = i + k * LANES;
+                    if AHEAD {
+                        s.prefetch(y.wrapping_add(at + group.ahead));
+                        s.prefetch(dy.wrapping_add(at + group.ahead));
+                    }
+                    let d = s.sub(s.sub(c, s.load(dy.add(at))), sum);
+                    put(s, dx.add(at), s.fnma(s.load(y.add(at)), d, s.zero()), STREAM);
+                }
+                i += BLOCK;
+            }
+            while i + LANES <= group.cols {
+                let d = s.sub(s.sub(c, s.load(dy.add(i))), sum);
+                put(s, dx.add(i), s.fnma(s.load(y.add(i)), d, s.zero()), STREAM);
+                i += LANES;
+            }
+            if i == group.cols {
+                return;
+            }
+            part = group.cols - i;
+        }
+    }
+}
+
+/// Σ y·(c − dy): lane i mod 16, in f32 over a block of columns. Lanes fold by halves, in f32 if there is but one block;
 /// else blocks add lane by lane in f64.
 ///
 /// # Safety
@@ -318,22 +403,29 @@ impl Row for Plain {
 unsafe fn weighted<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32, c: f32) -> f32 {
     let c = s.splat(c);
     let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
-    let mut sum = s.zero();
     let mut i = 0;
     // SAFETY: every load ends at or before cols.
     unsafe {
         loop {
-            let end = cols.min(i + BLOCK);
-            while i + LANES <= end {
-                sum = s.fma(s.load(y.add(i)), s.sub(s.load(dy.add(i)), c), sum);
-                i += LANES;
-            }
-            if i < end {
-                let n = end - i;
-                // Past the end y is zero; dy is 0, and c may be infinite.
-                let d = s.select(s.first(n), s.sub(s.load_first(dy.add(i), n), c), s.zero());
-                sum = s.fma(s.load_first(y.add(i), n), d, sum);
-                i = end;
+            let mut sum = s.zero();
+            if i + BLOCK <= cols {
+                for k in 0..BLOCK / LANES {
+                    let at = i + k * LANES;
+                    sum = s.fma(s.load(y.add(at)), s.sub(c, s.load(dy.add(at))), sum);
+                }
+                i += BLOCK;
+            } else {
+                while i + LANES <= cols {
+                    sum = s.fma(s.load(y.add(i)), s.sub(c, s.load(dy.add(i))), sum);
+                    i += LANES;
+                }
+                if i < cols {
+                    let n = cols - i;
+                    // Past the end y is zero; dy is 0, and c may be infinite.
+                    let d = s.select(s.first(n), s.sub(c, s.load_first(dy.add(i), n)), s.zero());
+                    sum = s.fma(s.load_first(y.add(i), n), d, sum);
+                    i = cols;
+                }
             }
             if cols <= BLOCK {
                 return s.sum(sum) + 0.0;
@@ -343,7 +435,6 @@ unsafe fn weighted<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32, c:
             if i == cols {
                 return s.sum_dd(low, high) as f32;
             }
-            sum = s.zero();
         }
     }
 }
@@ -451,8 +542,6 @@ impl Row for Log {
                             half.write(vecmath::exp_fall_start(s, s.load(y.add(i + k * LANES))));
                         }
                         for half in &halves[..count] {
-                            s.prefetch(y.wrapping_add(i + group.ahead));
-                            s.prefetch(dy.wrapping_add(i + group.ahead));
                             let p = vecmath::exp_fall_end(s, half.assume_init());
                             let v = s.select(s.eq_i(column, at), at_top, s.fnma(p, sum, s.load(dy.add(i))));
                             put(s, dx.add(i), v, group.stream);

@@ -106,6 +106,14 @@ fn evenkeel_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
+fn exports_the_functions_of_the_header_alone(library: &Path) {
+    let symbols = run(Command::new("nm").args(["-D", "--defined-only"]).arg(library));
+    let mut symbols: Vec<_> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    symbols.sort_unstable();
+    let listed = std::fs::read_to_string(root().join("tests/c_api/symbols.txt")).expect("the list");
+    assert_eq!(symbols, listed.lines().collect::<Vec<_>>());
+}
+
 #[test]
 fn the_shared_library_has_its_abi_version_and_nothing_but_the_functions_of_the_header() {
     if !have(&["cc", "strip", "readelf", "nm"]) {
@@ -122,11 +130,7 @@ fn the_shared_library_has_its_abi_version_and_nothing_but_the_functions_of_the_h
         let target = prefix.join("lib").join(link).canonicalize().expect("a link that leads somewhere");
         assert_eq!(target, library.canonicalize().expect("a file"));
     }
-    let symbols = run(Command::new("nm").args(["-D", "--defined-only"]).arg(&library));
-    let mut symbols: Vec<_> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    symbols.sort_unstable();
-    let listed = std::fs::read_to_string(root().join("tests/c_api/symbols.txt")).expect("the list");
-    assert_eq!(symbols, listed.lines().collect::<Vec<_>>());
+    exports_the_functions_of_the_header_alone(&library);
 }
 
 /// Every file and link below a folder, with its path from there.
@@ -140,7 +144,7 @@ fn files(dir: &Path) -> Vec<String> {
 #[test]
 #[ignore = "cargo-c builds the library anew: minutes"]
 fn cargo_c_installs_what_the_script_does() {
-    if !have(&["cargo-cinstall", "pkg-config", "cmake", "cc", "c++", "strip", "readelf"]) {
+    if !have(&["cargo-cinstall", "pkg-config", "cmake", "cc", "c++", "strip", "readelf", "nm"]) {
         return;
     }
     let (_script, wanted) = install(&[]);
@@ -148,6 +152,8 @@ fn cargo_c_installs_what_the_script_does() {
     let prefix = dir.path().join("prefix");
     let mut command = Command::new("cargo");
     command.args(["cinstall", "--release", "--libdir", "lib"]);
+    // In a folder of its own: cargo-c is another cargo, and each would undo what the other built.
+    command.arg("--target-dir").arg(root().join("target/cargo-c"));
     run(command.arg("--prefix").arg(&prefix));
     assert_eq!(files(&prefix), files(&wanted));
     let header = |prefix: &Path| std::fs::read(prefix.join("include/evenkeel.h")).expect("a header");
@@ -160,6 +166,7 @@ fn cargo_c_installs_what_the_script_does() {
         dynamic.lines().find(|line| line.contains("SONAME")).expect("a soname").to_owned()
     };
     assert_eq!(soname(&prefix), soname(&wanted));
+    exports_the_functions_of_the_header_alone(&prefix.join("lib/libevenkeel.so"));
     quickstarts_by_pkg_config(&prefix, "lib", &[]);
     programs_of_the_project_by_cmake(&prefix);
     for file in files(&prefix).iter().filter(|file| file.contains(".so")) {
