@@ -380,7 +380,8 @@ typedef struct {
 // NEON, on AArch64.
 #define EK_ISA_NEON 4
 
-// The specification of every result's bits: one element at a time. Slow; for tests.
+// The specification of every result's bits: one element at a time. Slow; for tests, in builds with the cargo feature
+// `scalar` only.
 #define EK_ISA_SCALAR 5
 
 // op(X) = X.

@@ -2,9 +2,9 @@
 # Installs the library as C libraries are installed: header, shared library with its ABI version as soname, static
 # library, evenkeel.pc, CMake package.
 #
-#     cargo build --release && scripts/install.sh /usr/local
+#     cargo build --profile dist && scripts/install.sh /usr/local
 #
-#   --from DIR      where libevenkeel.a of a build lies (target/release, or cargo's CARGO_TARGET_DIR)
+#   --from DIR      where libevenkeel.a of a build lies (target/dist, else target/release; or those in CARGO_TARGET_DIR)
 #   --libdir DIR    below the prefix (lib)
 #   --shared-only, --static-only
 #
@@ -15,7 +15,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 die() { echo "install.sh: $*" >&2; exit 1; }
 
-prefix='' from=${CARGO_TARGET_DIR:-$root/target}/release libdir=lib shared=1 static=1
+prefix='' from='' libdir=lib shared=1 static=1
 while [ $# -gt 0 ]; do
   case $1 in
     --from) from=${2:?--from needs a folder}; shift ;;
@@ -29,8 +29,10 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$prefix" ] || die "usage: install.sh [--from DIR] [--libdir DIR] [--shared-only | --static-only] PREFIX"
 [ "${prefix#/}" != "$prefix" ] || die "the prefix $prefix is no absolute path"
+target=${CARGO_TARGET_DIR:-$root/target}
+[ -n "$from" ] || from=$([ -f "$target/dist/libevenkeel.a" ] && echo "$target/dist" || echo "$target/release")
 archive=$from/libevenkeel.a
-[ -f "$archive" ] || die "there is no $archive; run cargo build --release first"
+[ -f "$archive" ] || die "there is no $archive; run cargo build --profile dist first"
 
 header=$root/include/evenkeel.h
 number() { awk -v name="EK_VERSION_$1" '$1 == "#define" && $2 == name { print $3 }' "$header"; }

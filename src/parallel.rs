@@ -75,16 +75,16 @@ impl Context {
     /// As [`Context::for_each`], with `f(worker, task)`: no two calls at once share a worker's number, which is below
     /// `workers`.
     pub(crate) fn for_each_worker(&self, workers: usize, tasks: usize, f: impl Fn(usize, usize) + Sync) {
+        self.share_out(workers, tasks, &f);
+    }
+
+    /// [`Context::for_each_worker`]: one function for all kernels, whose tasks are then in the program once.
+    fn share_out(&self, workers: usize, tasks: usize, f: &(dyn Fn(usize, usize) + Sync)) {
         if workers <= 1 || tasks <= 1 {
             let _fp = FpEnv::enter(self.flush_subnormals());
             (0..tasks).for_each(|task| f(0, task));
             return;
         }
-        self.share_out(workers, tasks, &f);
-    }
-
-    /// [`Context::for_each_worker`] by several threads: one function for all kernels.
-    fn share_out(&self, workers: usize, tasks: usize, f: &(dyn Fn(usize, usize) + Sync)) {
         let team = Team { next: AtomicUsize::new(0), running: AtomicUsize::new(0), tasks };
         let body = |worker: usize| {
             let _fp = FpEnv::enter(self.flush_subnormals());

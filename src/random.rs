@@ -26,8 +26,18 @@ impl Words {
 
     /// The next [`WORDS`] words, in order.
     #[inline(always)]
-    #[allow(clippy::needless_range_loop, reason = "map and zip hide intrinsics in closures, see below")]
     pub(crate) fn next<S: Simd>(&mut self, s: S) -> [S::I; LANES] {
+        if S::COMPACT { self.next_apart(s) } else { self.next_inlined(s) }
+    }
+
+    #[inline(never)]
+    fn next_apart<S: Simd>(&mut self, s: S) -> [S::I; LANES] {
+        self.next_inlined(s)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "map and zip hide intrinsics in closures, see below")]
+    fn next_inlined<S: Simd>(&mut self, s: S) -> [S::I; LANES] {
         let halves = |x: u64| [x as i32, (x >> 32) as i32];
         let ([seed_low, seed_high], [stream_low, stream_high]) = (halves(self.seed), halves(self.stream));
         let [block_low, block_high] = halves(self.block);

@@ -58,7 +58,9 @@ class Isa(IntEnum):
     AVX512 = 3
     # NEON, on AArch64.
     NEON = 4
-    # The specification of every result's bits: one element at a time. Slow; for tests.
+    # The specification of every result's bits: one element at a time. Slow; for tests, in builds with the
+    # cargo feature
+    # `scalar` only.
     SCALAR = 5
 
 

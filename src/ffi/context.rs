@@ -24,7 +24,8 @@ pub const EK_ISA_AVX2: ek_isa = 2;
 pub const EK_ISA_AVX512: ek_isa = 3;
 /// NEON, on AArch64.
 pub const EK_ISA_NEON: ek_isa = 4;
-/// The specification of every result's bits: one element at a time. Slow; for tests.
+/// The specification of every result's bits: one element at a time. Slow; for tests, in builds with the cargo feature
+/// `scalar` only.
 pub const EK_ISA_SCALAR: ek_isa = 5;
 
 const _: () = {

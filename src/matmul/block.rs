@@ -41,7 +41,7 @@ struct Panel<T> {
     row: usize,
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Kernel for Block<'_, '_, O, E> {
+impl<O: Operand, E: Epilogue<O::Real>> Kernel for &Block<'_, '_, O, E> {
     type Out = ();
 
     #[inline(always)]
@@ -319,6 +319,6 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
             panel,
             c: self.c,
         };
-        block.run(s);
+        s.outline(&block);
     }
 }

@@ -202,7 +202,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
                     let private = unsafe { rest.piece(worker * x.private..(worker + 1) * x.private) };
                     let (a_pack, panel) = private.split_at_mut(x.a_len);
                     let (rows, piece) = x.grid.piece(task, cols.clone());
-                    ctx.dispatch(Block {
+                    ctx.dispatch(&Block {
                         product: self,
                         plan: x.plan,
                         rows,

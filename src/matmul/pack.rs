@@ -212,6 +212,26 @@ impl<O: Operand> Strip<O> {
         }
     }
 
+    /// [`Strip::pack_panels`] and [`Strip::pack_tiles`] for [`Simd::COMPACT`]; what the width lacks to whole panels is zeros.
+    ///
+    /// # Safety
+    /// The strip is readable; its width up to a multiple of `height`, times k, is writable at `dst`.
+    #[inline(never)]
+    unsafe fn one_by_one(self, dst: *mut O::Real, height: usize) {
+        for i in 0..self.width.next_multiple_of(height) {
+            for p in 0..self.k {
+                let x = if i < self.width {
+                    // SAFETY: inside of the strip.
+                    unsafe { *self.src.add(i * self.across + p * self.along) }
+                } else {
+                    O::default()
+                };
+                // SAFETY: element (i mod height, p) of a panel that is writable (contract).
+                unsafe { *dst.add(i / height * height * self.k + p * height + i % height) = x.widen() };
+            }
+        }
+    }
+
     /// Writes element (i, p) to `dst[p·stride + i]`; what stands at `width` ≤ i < `stride` is unspecified but
     /// initialised. With a stride that is no multiple of 16 up to [`SLACK`] elements past the end are overwritten.
     ///
@@ -295,8 +315,9 @@ impl<O: Operand> Kernel for &PackPanels<O> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let width = const { panel_width::<O::Real>(S::ISA) };
         // SAFETY: the contract of whoever made it.
-        unsafe { self.0.pack_panels(s, self.1, const { panel_width::<O::Real>(S::ISA) }) }
+        unsafe { if S::COMPACT { self.0.one_by_one(self.1, width) } else { self.0.pack_panels(s, self.1, width) } }
     }
 }
 
@@ -308,7 +329,7 @@ impl<O: Operand> Kernel for &PackTiles<O> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: the contract of whoever made it.
-        unsafe { self.0.pack_tiles(s, self.1, self.2) }
+        unsafe { if S::COMPACT { self.0.one_by_one(self.1, self.2) } else { self.0.pack_tiles(s, self.1, self.2) } }
     }
 }
 

@@ -78,6 +78,10 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
                 };
             }
             let done = match x.k {
+                _ if S::COMPACT => {
+                    s.outline(&One { rows: &rows, k: x.k });
+                    1
+                }
                 1 => step!(1 4),
                 2 => step!(2 4),
                 3 => step!(3 2),
@@ -150,6 +154,40 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
             }
             if whole < x.cols {
                 vector!(whole, x.cols - whole);
+            }
+        }
+    }
+}
+
+/// A row of C from `k` rows of B, for [`Simd::COMPACT`].
+struct One<'a, T> {
+    rows: &'a Rows<T>,
+    k: usize,
+}
+
+impl<T: Real> Kernel for &One<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let x = self.rows;
+        let zero = T::Wide::<S>::splat(s, T::default());
+        for j in (0..x.cols).step_by(T::LANES) {
+            let n = T::LANES.min(x.cols - j);
+            // SAFETY: a row of A and C and k of B exist (Piece); a tail is masked.
+            unsafe {
+                let mut sum = zero;
+                for p in 0..self.k {
+                    let a = T::Wide::<S>::splat(s, *x.a.add(p * x.a_col));
+                    sum = T::Wide::<S>::fma(s, a, T::Wide::<S>::load_first(s, x.b.add(p * x.b_row + j), n), sum);
+                }
+                let c = x.c.add(j);
+                let start = if x.beta == T::default() {
+                    zero
+                } else {
+                    T::Wide::<S>::mul(s, T::Wide::<S>::splat(s, x.beta), T::Wide::<S>::load_first(s, c, n))
+                };
+                T::Wide::<S>::fma(s, T::Wide::<S>::splat(s, x.alpha), sum, start).store_first(s, c, n);
             }
         }
     }

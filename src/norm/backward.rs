@@ -223,20 +223,17 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
                 // row's columns for every group.
                 unsafe {
                     let one = all.averages::<S, CENTER>(s, r, r % self.groups * cols, self.mean[r], self.rstd[r]);
-                    if r + 1 < end && !self.stream && self.groups == 1 {
+                    if !S::COMPACT && r + 1 < end && !self.stream && self.groups == 1 && !one.wide {
                         let two = all.averages::<S, CENTER>(s, r + 1, 0, self.mean[r + 1], self.rstd[r + 1]);
-                        if !one.wide && !two.wide {
+                        if !two.wide {
                             all.apply::<S, 2, CENTER>(s, r, [0; 2], [one, two]);
-                        } else {
-                            all.one::<S, CENTER>(s, r, [0; 2], one);
-                            all.one::<S, CENTER>(s, r + 1, [0; 2], two);
+                            r += 2;
+                            continue;
                         }
-                        r += 2;
-                    } else {
-                        let group = r % self.groups;
-                        all.one::<S, CENTER>(s, r, [group * cols, group * self.padded], one);
-                        r += 1;
                     }
+                    let group = r % self.groups;
+                    all.one::<S, CENTER>(s, r, [group * cols, group * self.padded], one);
+                    r += 1;
                 }
             }
             if params {
@@ -325,7 +322,7 @@ impl<T: Storage> Rows<T> {
             unsafe {
                 let (dy, x) = (self.dy.add(r * self.cols), self.x.add(r * self.cols));
                 let gamma = self.gamma.add(offset);
-                while i + LANES <= end {
+                while !S::COMPACT && i + LANES <= end {
                     let g = s.mul(T::load(s, dy.add(i)), s.load(gamma.add(i)));
                     let x = T::load(s, x.add(i));
                     let xhat = s.mul(if CENTER { s.sub(x, m) } else { x }, k);
@@ -336,8 +333,8 @@ impl<T: Storage> Rows<T> {
                     }
                     i += LANES;
                 }
-                if i < end {
-                    let n = end - i;
+                while i < end {
+                    let n = if S::COMPACT { LANES.min(end - i) } else { end - i };
                     let g = s.mul(T::load_first(s, dy.add(i), n), s.load_first(gamma.add(i), n));
                     let x = T::load_first(s, x.add(i), n);
                     let xhat = s.mul(if CENTER { s.sub(x, m) } else { x }, k);
@@ -347,6 +344,7 @@ impl<T: Storage> Rows<T> {
                         a = s.add(a, g);
                         c = s.add(c, xhat);
                     }
+                    i += n;
                 }
             }
             sum_gx += s.sum(b) as f64;
@@ -398,6 +396,14 @@ impl<T: Storage> Rows<T> {
         // SAFETY: whole vectors and the parts before and after them, each inside of every row.
         unsafe {
             let mut i = 0;
+            while S::COMPACT && i < cols {
+                let n = LANES.min(cols - i);
+                self.vector::<S, R, CENTER, false, false>(s, r, offsets, i, n, &splat);
+                i += n;
+            }
+            if S::COMPACT {
+                return;
+            }
             let mut part = first_part(self.head, cols);
             loop {
                 if part > 0 {

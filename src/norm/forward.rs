@@ -131,7 +131,13 @@ impl<T: Storage, const CENTER: bool> Kernel for Forward<'_, T, CENTER> {
                 let mut r = 0;
                 while r < count {
                     let (x, y, left) = (x.add(r * cols), y.add(r * cols), count - r);
-                    if left >= 2 && !self.stream && self.groups == 1 && !stats[r].wide && !stats[r + 1].wide {
+                    if !S::COMPACT
+                        && left >= 2
+                        && !self.stream
+                        && self.groups == 1
+                        && !stats[r].wide
+                        && !stats[r + 1].wide
+                    {
                         out.rows::<S, T, 2, CENTER>(s, 0, x, y, [stats[r], stats[r + 1]]);
                         r += 2;
                         continue;
@@ -212,6 +218,14 @@ impl Out {
         // SAFETY: whole vectors and the parts before and after them, each inside of every row.
         unsafe {
             let mut i = 0;
+            while S::COMPACT && i < self.cols {
+                let n = LANES.min(self.cols - i);
+                self.vector::<S, T, R, CENTER, false>(s, offset, i, n, x, y, &splat);
+                i += n;
+            }
+            if S::COMPACT {
+                return;
+            }
             let mut part = super::first_part(self.head, self.cols);
             loop {
                 if part > 0 {

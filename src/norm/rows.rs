@@ -45,7 +45,7 @@ pub(super) unsafe fn sums<S: Simd, T: Storage, const R: usize, const CENTER: boo
         let mut i = at;
         // SAFETY: i + 16 <= end <= cols, and the tail ends at cols.
         unsafe {
-            while i + LANES <= end {
+            while !S::COMPACT && i + LANES <= end {
                 for r in 0..R {
                     let mut d = T::load(s, x.add(r * cols + i));
                     if CENTER {
@@ -56,15 +56,17 @@ pub(super) unsafe fn sums<S: Simd, T: Storage, const R: usize, const CENTER: boo
                 }
                 i += LANES;
             }
-            if i < end {
+            while i < end {
+                let n = if S::COMPACT { LANES.min(end - i) } else { end - i };
                 for r in 0..R {
-                    let mut d = T::load_first(s, x.add(r * cols + i), end - i);
+                    let mut d = T::load_first(s, x.add(r * cols + i), n);
                     if CENTER {
-                        d = s.select(s.first(end - i), s.sub(d, p[r]), s.zero());
+                        d = s.select(s.first(n), s.sub(d, p[r]), s.zero());
                         a[r] = s.add(a[r], d);
                     }
                     b[r] = s.fma(d, d, b[r]);
                 }
+                i += n;
             }
         }
         for r in 0..R {
@@ -112,12 +114,13 @@ impl Tile {
         let mut r = 0;
         // SAFETY: r + R <= count rows.
         unsafe {
-            while r + 2 <= count {
+            while !S::COMPACT && r + 2 <= count {
                 tile.take::<S, T, 2, CENTER>(s, cols, x.add(r * cols), r);
                 r += 2;
             }
-            if r < count {
+            while r < count {
                 tile.take::<S, T, 1, CENTER>(s, cols, x.add(r * cols), r);
+                r += 1;
             }
         }
         tile

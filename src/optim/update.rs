@@ -80,7 +80,7 @@ pub(super) trait Form: Copy {
     /// # Safety
     /// They are in bounds.
     unsafe fn load<S: Simd>(self, s: S, i: usize) -> S::F;
-    /// As [`Form::load`], for n < 16; zeros behind them.
+    /// As [`Form::load`], for n ≤ 16; zeros behind them.
     ///
     /// # Safety
     /// They are in bounds.
@@ -92,7 +92,7 @@ pub(super) trait Form: Copy {
     /// # Safety
     /// They are in bounds.
     unsafe fn copy<S: Simd>(self, s: S, from: usize, to: usize, w: *const f32);
-    /// Copies n < 16 new parameters from i on, of which w are the values.
+    /// Copies n ≤ 16 new parameters from i on, of which w are the values.
     ///
     /// # Safety
     /// They are in bounds.
@@ -225,6 +225,13 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STA
             pointers.copy_from_slice(&states[..STATES]);
             let p = Pointers { w, g: G::of(g), states: pointers };
             let apply = Apply { rule, coef };
+            if S::COMPACT {
+                for i in (0..n).step_by(LANES) {
+                    let n = LANES.min(n - i);
+                    s.outline(&mut Ends { apply, p, i, n, at, norms: norms.as_deref_mut() });
+                }
+                continue;
+            }
             // Whole vectors then begin at a cache line of w, and of the other tensors where they are aligned alike.
             let head = if n < ALIGNED { 0 } else { (LANES - p.w.addr() / size_of::<f32>() % LANES) % LANES };
             let whole = head + (n - head) / LANES * LANES;
@@ -275,7 +282,7 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STA
     }
 }
 
-/// Less than a vector, in a function of its own: both ends share it.
+/// A vector or less, in a function of its own: both ends share it.
 struct Ends<'a, R, G, const STATES: usize> {
     apply: Apply<R>,
     p: Pointers<G, STATES>,
@@ -290,7 +297,7 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for &mut Ends<'_, R, 
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // SAFETY: n < 16 elements from i on are in bounds (Run).
+        // SAFETY: n ≤ 16 elements from i on are in bounds (Run).
         let (old, new) = unsafe { self.apply.edge::<S, G, STATES>(s, self.p, self.i, self.n) };
         let Some(norms) = &mut self.norms else { return };
         let place = self.at + self.i;
@@ -303,7 +310,7 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for &mut Ends<'_, R, 
     }
 }
 
-/// Stores the first `n` lanes, 1 to 15: a masked store is slow, so that there is no more than one.
+/// Stores the first `n` lanes, 1 to 16: a masked store is slow, so that there is no more than one.
 ///
 /// # Safety
 /// They are in bounds.
@@ -410,7 +417,7 @@ impl<R> Apply<R> {
         }
     }
 
-    /// As [`Apply::vector`], for `rest` < 16 elements; zeros behind them.
+    /// As [`Apply::vector`], for `rest` ≤ 16 elements; zeros behind them.
     ///
     /// # Safety
     /// They are in bounds.

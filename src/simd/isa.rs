@@ -16,7 +16,8 @@ pub enum Isa {
     Avx512 = 3,
     /// NEON with its fused multiply-add, on AArch64.
     Neon = 4,
-    /// The specification: one lane at a time with exact fused multiply-adds. Slow, for tests.
+    /// The specification: one lane at a time with exact fused multiply-adds. Slow, for tests; only in builds with the
+    /// feature `scalar`.
     Scalar = 5,
 }
 
@@ -47,7 +48,7 @@ impl Isa {
             // On AArch64 the portable vector is NEON: one set with two names would be two answers to one question.
             Isa::Neon => cfg!(target_arch = "aarch64"),
             Isa::Portable => !cfg!(target_arch = "aarch64"),
-            Isa::Scalar => true,
+            Isa::Scalar => cfg!(feature = "scalar"),
         }
     }
 
@@ -67,7 +68,7 @@ impl Isa {
     /// The fastest that this machine has; looked up once per process.
     pub fn best() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| Isa::available().next().unwrap_or(Isa::Scalar))
+        *BEST.get_or_init(|| Isa::available().next().unwrap_or(Isa::Portable))
     }
 
     /// The one that the environment variable `EK_ISA` names, else [`Isa::best`].
@@ -92,7 +93,8 @@ impl Isa {
         if self.is_available() {
             return Ok(self);
         }
-        Err(Error::unsupported(function, format!("isa is {}, which this machine does not have", self.name())))
+        let lacks = if self == Isa::Scalar { "build (feature scalar)" } else { "machine" };
+        Err(Error::unsupported(function, format!("isa is {}, which this {lacks} does not have", self.name())))
     }
 
     /// The inverse of `as i32`.

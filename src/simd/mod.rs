@@ -525,7 +525,10 @@ pub(crate) unsafe fn dispatch_detected<K: Kernel>(isa: Isa, kernel: K) -> K::Out
         // SAFETY: as above.
         Isa::Avx2 => unsafe { avx2::enter(Avx2::assume(), kernel) },
         Isa::Portable | Isa::Neon => outline(Portable, kernel),
+        #[cfg(feature = "scalar")]
         Isa::Scalar => outline(Scalar, kernel),
+        #[cfg(not(feature = "scalar"))]
+        Isa::Scalar => unreachable!("the specification in a build without it"),
         #[cfg(not(target_arch = "x86_64"))]
         Isa::Avx2 | Isa::Avx512 => unreachable!("{} on another architecture", isa.name()),
     }

@@ -24,12 +24,13 @@ pub fn fast_two_sum<S: Simd>(s: S, a: S::F, b: S::F) -> Dd<S::F> {
     Dd { hi, lo: s.add(s.sub(a, hi), b) }
 }
 
-/// a·b, exactly, where nothing underflows.
-#[inline(always)]
-pub fn two_prod<S: Simd>(s: S, a: S::F, b: S::F) -> Dd<S::F> {
-    let hi = s.mul(a, b);
-    let lo = if S::FUSED { s.fms(a, b, hi) } else { s.neg(rest(s, a, b, hi)) };
-    Dd { hi, lo }
+shared! {
+    /// a·b, exactly, where nothing underflows.
+    pub fn two_prod(s, a: S::F, b: S::F) -> Dd<S::F> {
+        let hi = s.mul(a, b);
+        let lo = if S::FUSED { s.fms(a, b, hi) } else { s.neg(rest(s, a, b, hi)) };
+        Dd { hi, lo }
+    }
 }
 
 /// c − a·b, exactly, where c is near a·b and nothing underflows.
@@ -87,22 +88,24 @@ pub fn square<S: Simd>(s: S, a: Dd<S::F>) -> Dd<S::F> {
     Dd { hi: p.hi, lo: s.fma(s.add(a.hi, a.hi), a.lo, p.lo) }
 }
 
-/// a/b, with one division.
-#[inline(always)]
-pub fn div<S: Simd>(s: S, a: Dd<S::F>, b: Dd<S::F>) -> Dd<S::F> {
-    let r = s.div(s.splat(1.0), b.hi);
-    let hi = s.mul(a.hi, r);
-    let miss = s.add(rest(s, hi, b.hi, a.hi), s.fnma(hi, b.lo, a.lo));
-    Dd { hi, lo: s.mul(miss, r) }
+shared! {
+    /// a/b, with one division.
+    pub fn div(s, a: Dd<S::F>, b: Dd<S::F>) -> Dd<S::F> {
+        let r = s.div(s.splat(1.0), b.hi);
+        let hi = s.mul(a.hi, r);
+        let miss = s.add(rest(s, hi, b.hi, a.hi), s.fnma(hi, b.lo, a.lo));
+        Dd { hi, lo: s.mul(miss, r) }
+    }
 }
 
-/// a/b, with one division, rounded.
-#[inline(always)]
-pub fn div_round<S: Simd>(s: S, a: Dd<S::F>, b: Dd<S::F>) -> S::F {
-    let r = s.div(s.splat(1.0), b.hi);
-    let hi = s.mul(a.hi, r);
-    let miss = s.add(rest(s, hi, b.hi, a.hi), s.fnma(hi, b.lo, a.lo));
-    s.fma(miss, r, hi)
+shared! {
+    /// a/b, with one division, rounded.
+    pub fn div_round(s, a: Dd<S::F>, b: Dd<S::F>) -> S::F {
+        let r = s.div(s.splat(1.0), b.hi);
+        let hi = s.mul(a.hi, r);
+        let miss = s.add(rest(s, hi, b.hi, a.hi), s.fnma(hi, b.lo, a.lo));
+        s.fma(miss, r, hi)
+    }
 }
 
 /// The float nearest to the sum, but for a few hundredths of a unit.

@@ -7,18 +7,19 @@ use crate::simd::Simd;
 /// 1.5·2²³ + 127: beside it a float has no fraction, and the low bits of its pattern are an exponent.
 const ROUNDER: f32 = 12_583_039.0;
 
-/// eˣ. Within 1 ULP, subnormal results included.
-#[inline(always)]
-pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
-    // exp is 0 below the first and infinite above the second; NaN passes.
-    let x = s.min(s.splat(89.0), s.max(s.splat(-104.5), x));
-    let biased = s.fma(x, s.splat(LOG2_E), s.splat(ROUNDER));
-    let n = s.sub(biased, s.splat(ROUNDER));
-    let r = s.fnma(n, s.splat(LN_2[1]), s.fnma(n, s.splat(LN_2[0]), x));
-    let r2 = s.mul(r, r);
-    let q = estrin6(s, &EXP, r, r2);
-    let p = s.add(s.fma(r2, q, r), s.splat(1.0));
-    s.ldexp(p, n)
+shared! {
+    /// eˣ. Within 1 ULP, subnormal results included.
+    pub fn exp(s, x: S::F) -> S::F {
+        // exp is 0 below the first and infinite above the second; NaN passes.
+        let x = s.min(s.splat(89.0), s.max(s.splat(-104.5), x));
+        let biased = s.fma(x, s.splat(LOG2_E), s.splat(ROUNDER));
+        let n = s.sub(biased, s.splat(ROUNDER));
+        let r = s.fnma(n, s.splat(LN_2[1]), s.fnma(n, s.splat(LN_2[0]), x));
+        let r2 = s.mul(r, r);
+        let q = estrin6(s, &EXP, r, r2);
+        let p = s.add(s.fma(r2, q, r), s.splat(1.0));
+        s.ldexp(p, n)
+    }
 }
 
 /// Bits of 1.5·2²³ + 127 + 64.
@@ -53,20 +54,22 @@ pub fn exp_fall<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(s.mul(p, f.up), s.splat(DOWN))
 }
 
-/// The domain is that of [`Fall`].
-#[inline(always)]
-pub fn fall<S: Simd>(s: S, x: S::F) -> Fall<S::F> {
-    let (up, n, high) = step(s, x);
-    let r = s.fnma(n, s.splat(LN_2[1]), high);
-    Fall { up, r, q: estrin6(s, &EXP, r, s.mul(r, r)) }
+shared! {
+    /// The domain is that of [`Fall`].
+    pub fn fall(s, x: S::F) -> Fall<S::F> {
+        let (up, n, high) = step(s, x);
+        let r = s.fnma(n, s.splat(LN_2[1]), high);
+        Fall { up, r, q: estrin6(s, &EXP, r, s.mul(r, r)) }
+    }
 }
 
-/// [`fall`] to 2⁻²⁸ of eˣ, not of eˣ − 1.
-#[inline(always)]
-pub fn fall_short<S: Simd>(s: S, x: S::F) -> Fall<S::F> {
-    let (up, n, high) = step(s, x);
-    let r = s.fnma(n, s.splat(LN_2[1]), high);
-    Fall { up, r, q: estrin5(s, &EXP_SHORT, r, s.mul(r, r)) }
+shared! {
+    /// [`fall`] to 2⁻²⁸ of eˣ, not of eˣ − 1.
+    pub fn fall_short(s, x: S::F) -> Fall<S::F> {
+        let (up, n, high) = step(s, x);
+        let r = s.fnma(n, s.splat(LN_2[1]), high);
+        Fall { up, r, q: estrin5(s, &EXP_SHORT, r, s.mul(r, r)) }
+    }
 }
 
 /// 2ⁿ⁺⁶⁴, n, and x less the upper part of n·ln 2, exactly.
@@ -77,13 +80,14 @@ fn step<S: Simd>(s: S, x: S::F) -> (S::F, S::F, S::F) {
     (s.from_bits(s.shl_i::<23>(s.bits(biased))), n, s.fnma(n, s.splat(LN_2[0]), x))
 }
 
-/// exp(x.hi + x.lo) in the domain of [`Fall`], to 2⁻²⁸.
-#[inline(always)]
-pub fn fall_dd<S: Simd>(s: S, x: Dd<S::F>) -> FallDd<S::F> {
-    let (up, n, high) = step(s, x.hi);
-    let r = fast_two_sum(s, high, s.fnma(n, s.splat(LN_2[1]), x.lo));
-    let r2 = s.mul(r.hi, r.hi);
-    FallDd { up, r: r.hi, tail: s.fma(r2, estrin5(s, &EXP_SHORT, r.hi, r2), r.lo) }
+shared! {
+    /// exp(x.hi + x.lo) in the domain of [`Fall`], to 2⁻²⁸.
+    pub fn fall_dd(s, x: Dd<S::F>) -> FallDd<S::F> {
+        let (up, n, high) = step(s, x.hi);
+        let r = fast_two_sum(s, high, s.fnma(n, s.splat(LN_2[1]), x.lo));
+        let r2 = s.mul(r.hi, r.hi);
+        FallDd { up, r: r.hi, tail: s.fma(r2, estrin5(s, &EXP_SHORT, r.hi, r2), r.lo) }
+    }
 }
 
 /// The reduced argument: x = n·ln 2 + r + lo, and exp(r + lo) − 1 − r.
@@ -95,16 +99,17 @@ pub struct Reduced<F> {
     pub tail: F,
 }
 
-/// The reduction of x.hi + x.lo, for |x| ≤ 180 and |x.lo| at most one unit in the last place of x.hi.
-#[inline(always)]
-pub fn reduce<S: Simd>(s: S, x: Dd<S::F>) -> Reduced<S::F> {
-    let n = s.round(s.mul(x.hi, s.splat(LOG2_E)));
-    // The first step is exact, and leaves a multiple of x.hi's last place.
-    let r = s.fnma(n, s.splat(LN_2[0]), x.hi);
-    let r = fast_two_sum(s, r, s.fnma(n, s.splat(LN_2[1]), x.lo));
-    let q = horner(s, &EXP, r.hi);
-    let tail = s.fma(s.mul(r.hi, r.hi), q, s.fma(r.lo, r.hi, r.lo));
-    Reduced { n, r: r.hi, tail }
+shared! {
+    /// The reduction of x.hi + x.lo, for |x| ≤ 180 and |x.lo| at most one unit in the last place of x.hi.
+    pub fn reduce(s, x: Dd<S::F>) -> Reduced<S::F> {
+        let n = s.round(s.mul(x.hi, s.splat(LOG2_E)));
+        // The first step is exact, and leaves a multiple of x.hi's last place.
+        let r = s.fnma(n, s.splat(LN_2[0]), x.hi);
+        let r = fast_two_sum(s, r, s.fnma(n, s.splat(LN_2[1]), x.lo));
+        let q = horner(s, &EXP, r.hi);
+        let tail = s.fma(s.mul(r.hi, r.hi), q, s.fma(r.lo, r.hi, r.lo));
+        Reduced { n, r: r.hi, tail }
+    }
 }
 
 /// eˣ as 2ⁿ·p with p from √½ to √2 in two floats, to about 2⁻²⁹. The domain is [`reduce`]'s.
@@ -142,12 +147,13 @@ pub fn expm1_of<S: Simd>(s: S, Reduced { n, r, tail }: Reduced<S::F>) -> Dd<S::F
     fast_two_sum(s, sum.hi, s.fma(power, tail, s.add(sum.lo, minus_one.lo)))
 }
 
-/// eˣ − 1. Within 1 ULP; subnormal results and the sign of zero are kept.
-#[inline(always)]
-pub fn expm1<S: Simd>(s: S, x: S::F) -> S::F {
-    let inner = s.min(s.splat(88.0), s.max(s.splat(-20.0), x));
-    let y = dd::round(s, expm1_parts(s, Dd { hi: inner, lo: s.zero() }));
-    // The 1 is far below the last place here, and exp knows where infinity begins.
-    let y = s.select(s.gt(x, s.splat(80.0)), exp(s, x), y);
-    s.copysign(y, x)
+shared! {
+    /// eˣ − 1. Within 1 ULP; subnormal results and the sign of zero are kept.
+    pub fn expm1(s, x: S::F) -> S::F {
+        let inner = s.min(s.splat(88.0), s.max(s.splat(-20.0), x));
+        let y = dd::round(s, expm1_parts(s, Dd { hi: inner, lo: s.zero() }));
+        // The 1 is far below the last place here, and exp knows where infinity begins.
+        let y = s.select(s.gt(x, s.splat(80.0)), exp(s, x), y);
+        s.copysign(y, x)
+    }
 }

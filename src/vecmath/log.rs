@@ -37,25 +37,27 @@ fn finish<S: Simd>(s: S, x: S::F, y: S::F) -> S::F {
     s.select(s.lt(x, zero), s.splat(f32::NAN), y)
 }
 
-/// The natural logarithm. Within 1 ULP, subnormal arguments included; −∞ at zero, NaN below.
-#[inline(always)]
-pub fn log<S: Simd>(s: S, x: S::F) -> S::F {
-    let subnormal = s.lt(x, s.splat(f32::MIN_POSITIVE));
-    let (k, f) = split(s, s.select(subnormal, s.mul(x, s.splat(16_777_216.0)), x));
-    let k = s.sub(s.from_int(k), s.select(subnormal, s.splat(24.0), s.zero()));
-    finish(s, x, join(s, k, f, s.zero()))
+shared! {
+    /// The natural logarithm. Within 1 ULP, subnormal arguments included; −∞ at zero, NaN below.
+    pub fn log(s, x: S::F) -> S::F {
+        let subnormal = s.lt(x, s.splat(f32::MIN_POSITIVE));
+        let (k, f) = split(s, s.select(subnormal, s.mul(x, s.splat(16_777_216.0)), x));
+        let k = s.sub(s.from_int(k), s.select(subnormal, s.splat(24.0), s.zero()));
+        finish(s, x, join(s, k, f, s.zero()))
+    }
 }
 
-/// log(1 + x). Within 1 ULP; subnormal results and the sign of zero are kept. −∞ at −1, NaN below.
-#[inline(always)]
-pub fn log1p<S: Simd>(s: S, x: S::F) -> S::F {
-    let one = s.splat(1.0);
-    let u = two_sum(s, one, x);
-    let (k, f) = split(s, u.hi);
-    // What 1 + x lost, in units of 2ᵏ, and its share of the logarithm: lo/(1 + f).
-    let k = s.from_int(k);
-    let lo = s.mul(u.lo, exp2_held(s, s.neg(k)));
-    let lo = s.fnma(s.mul(lo, f), s.sub(one, f), lo);
-    let y = s.copysign(join(s, k, f, lo), x);
-    finish(s, u.hi, y)
+shared! {
+    /// log(1 + x). Within 1 ULP; subnormal results and the sign of zero are kept. −∞ at −1, NaN below.
+    pub fn log1p(s, x: S::F) -> S::F {
+        let one = s.splat(1.0);
+        let u = two_sum(s, one, x);
+        let (k, f) = split(s, u.hi);
+        // What 1 + x lost, in units of 2ᵏ, and its share of the logarithm: lo/(1 + f).
+        let k = s.from_int(k);
+        let lo = s.mul(u.lo, exp2_held(s, s.neg(k)));
+        let lo = s.fnma(s.mul(lo, f), s.sub(one, f), lo);
+        let y = s.copysign(join(s, k, f, lo), x);
+        finish(s, u.hi, y)
+    }
 }

@@ -22,12 +22,13 @@ pub fn held<S: Simd>(s: S, d: Decay<S::F>) -> Dd<S::F> {
     Dd { hi: s.max(e.hi, s.splat(f32::MIN_POSITIVE)), lo: e.lo }
 }
 
-/// The domain is that of [`Fall`].
-#[inline(always)]
-pub fn decay<S: Simd>(s: S, f: Fall<S::F>) -> Decay<S::F> {
-    let r2 = s.mul(f.r, f.r);
-    let t = s.fma(r2, f.q, f.r);
-    join(s, f.up, Dd { hi: t, lo: s.fma(r2, f.q, s.sub(f.r, t)) })
+shared! {
+    /// The domain is that of [`Fall`].
+    pub fn decay(s, f: Fall<S::F>) -> Decay<S::F> {
+        let r2 = s.mul(f.r, f.r);
+        let t = s.fma(r2, f.q, f.r);
+        join(s, f.up, Dd { hi: t, lo: s.fma(r2, f.q, s.sub(f.r, t)) })
+    }
 }
 
 /// The domain is that of [`Fall`].
@@ -65,13 +66,14 @@ pub fn parts<S: Simd>(s: S, decay: Decay<S::F>) -> Parts<S::F> {
     Parts { decay, one_e: plus(s, decay, 1.0) }
 }
 
-/// c + e, for c ≥ 1.
-#[inline(always)]
-pub fn plus<S: Simd>(s: S, d: Decay<S::F>, c: f32) -> Dd<S::F> {
-    let (c, down) = (s.splat(c), s.splat(DOWN));
-    let hi = s.fma(d.up.hi, down, c);
-    let lo = s.fma(d.up.hi, down, s.sub(c, hi));
-    Dd { hi, lo: s.fma(d.up.lo, down, lo) }
+shared! {
+    /// c + e, for c ≥ 1.
+    pub fn plus(s, d: Decay<S::F>, c: f32) -> Dd<S::F> {
+        let (c, down) = (s.splat(c), s.splat(DOWN));
+        let hi = s.fma(d.up.hi, down, c);
+        let lo = s.fma(d.up.hi, down, s.sub(c, hi));
+        Dd { hi, lo: s.fma(d.up.lo, down, lo) }
+    }
 }
 
 /// The numerator of σ, for [`finish`]: e where the argument is negative, else 1.
@@ -98,11 +100,12 @@ pub fn sigmoid_from<S: Simd>(s: S, x: S::F, d: Decay<S::F>) -> S::F {
     sigmoid_end(s, x, parts(s, d))
 }
 
-/// The same, given 1 + exp(−|x|) too.
-#[inline(always)]
-pub fn sigmoid_end<S: Simd>(s: S, x: S::F, e: Parts<S::F>) -> S::F {
-    let numerator = sigmoid_numerator(s, e.decay, s.lt(x, s.zero()));
-    finish(s, dd::div_round(s, numerator, e.one_e))
+shared! {
+    /// The same, given 1 + exp(−|x|) too.
+    pub fn sigmoid_end(s, x: S::F, e: Parts<S::F>) -> S::F {
+        let numerator = sigmoid_numerator(s, e.decay, s.lt(x, s.zero()));
+        finish(s, dd::div_round(s, numerator, e.one_e))
+    }
 }
 
 /// σ'(x) = e/(1 + e)² with e = exp(−|x|). Within 1 ULP, subnormal results included.
@@ -161,30 +164,32 @@ pub fn tanh_from<S: Simd>(s: S, x: S::F, f: Fall<S::F>) -> S::F {
     tanh_end(s, x, fall_m1(s, f))
 }
 
-/// eˣ − 1 for x ≤ 0, relative to itself, however small x is.
-#[inline(always)]
-pub fn fall_m1<S: Simd>(s: S, f: Fall<S::F>) -> Dd<S::F> {
-    let Fall { up, r, q } = f;
-    let power = s.mul(up, s.splat(DOWN));
-    let r2 = s.mul(r, r);
-    let t = s.fma(r2, q, r);
-    let t_lo = s.fma(r2, q, s.sub(r, t));
-    // (2ⁿ − 1) + 2ⁿ·t, where 2ⁿ − 1 is 0 or at least a half.
-    let one = s.splat(1.0);
-    let high = s.sub(power, one);
-    let high_lo = s.sub(power, s.add(high, one));
-    let m = s.fma(power, t, high);
-    let lo = s.fma(power, t_lo, s.add(s.fma(power, t, s.sub(high, m)), high_lo));
-    Dd { hi: m, lo }
+shared! {
+    /// eˣ − 1 for x ≤ 0, relative to itself, however small x is.
+    pub fn fall_m1(s, f: Fall<S::F>) -> Dd<S::F> {
+        let Fall { up, r, q } = f;
+        let power = s.mul(up, s.splat(DOWN));
+        let r2 = s.mul(r, r);
+        let t = s.fma(r2, q, r);
+        let t_lo = s.fma(r2, q, s.sub(r, t));
+        // (2ⁿ − 1) + 2ⁿ·t, where 2ⁿ − 1 is 0 or at least a half.
+        let one = s.splat(1.0);
+        let high = s.sub(power, one);
+        let high_lo = s.sub(power, s.add(high, one));
+        let m = s.fma(power, t, high);
+        let lo = s.fma(power, t_lo, s.add(s.fma(power, t, s.sub(high, m)), high_lo));
+        Dd { hi: m, lo }
+    }
 }
 
-/// The same, given m.
-#[inline(always)]
-pub fn tanh_end<S: Simd>(s: S, x: S::F, m: Dd<S::F>) -> S::F {
-    let two = s.splat(2.0);
-    let d = s.add(two, m.hi);
-    let d_lo = s.add(s.add(s.sub(two, d), m.hi), m.lo);
-    s.copysign(dd::div_round(s, m, Dd { hi: d, lo: d_lo }), x)
+shared! {
+    /// The same, given m.
+    pub fn tanh_end(s, x: S::F, m: Dd<S::F>) -> S::F {
+        let two = s.splat(2.0);
+        let d = s.add(two, m.hi);
+        let d_lo = s.add(s.add(s.sub(two, d), m.hi), m.lo);
+        s.copysign(dd::div_round(s, m, Dd { hi: d, lo: d_lo }), x)
+    }
 }
 
 /// log(1 + eˣ) = max(x, 0) + log1p(e). Within 1 ULP, subnormal results included.

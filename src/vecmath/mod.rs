@@ -13,6 +13,23 @@
 //! assert_eq!(y, [0.0; 16]);
 //! ```
 
+/// A function that is inlined like all others, but for [`Simd::COMPACT`] is in the program once.
+macro_rules! shared {
+    ($(#[$doc:meta])* pub fn $name:ident($s:ident, $($arg:ident: $type:ty),*) -> $out:ty $body:block) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name<S: Simd>(s: S, $($arg: $type),*) -> $out {
+            #[inline(always)]
+            fn inlined<S: Simd>($s: S, $($arg: $type),*) -> $out $body
+            #[inline(never)]
+            fn apart<S: Simd>(s: S, $($arg: $type),*) -> $out {
+                inlined(s, $($arg),*)
+            }
+            if S::COMPACT { apart(s, $($arg),*) } else { inlined(s, $($arg),*) }
+        }
+    };
+}
+
 pub mod dd;
 mod exp;
 mod gate;

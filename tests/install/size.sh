@@ -1,0 +1,14 @@
+#!/bin/bash
+# The size of the shared library as it is installed, stripped, in bytes; fails beyond a limit a little above what stands.
+#
+#     cargo build --profile dist --lib && tests/install/size.sh
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+limit=LIMIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+scripts/install.sh --from "${CARGO_TARGET_DIR:-target}/dist" --shared-only "$work/prefix"
+size=$(stat -L -c %s "$work/prefix/lib/libevenkeel.so")
+echo "libevenkeel.so: $size bytes, at most $limit"
+[ "$size" -le "$limit" ]
