@@ -36,7 +36,7 @@ impl Streams {
 
     /// x := x·1, in place.
     pub fn scale(&self, x: &mut [f32]) {
-        let piece = x.len().div_ceil(self.threads).next_multiple_of(1024);
+        let piece = x.len().div_ceil(self.threads).next_multiple_of(1024).max(1024);
         match &self.pool {
             None => scale(x),
             Some(pool) => pool.scope(|scope| x.chunks_mut(piece).for_each(|x| scope.spawn(move |_| scale(x)))),
@@ -45,7 +45,7 @@ impl Streams {
 
     /// The sum of a, so that it is read.
     pub fn read(&self, a: &[f32]) {
-        let piece = a.len().div_ceil(self.threads).next_multiple_of(1024);
+        let piece = a.len().div_ceil(self.threads).next_multiple_of(1024).max(1024);
         match &self.pool {
             None => sum(a),
             Some(pool) => pool.scope(|scope| a.chunks(piece).for_each(|a| scope.spawn(move |_| sum(a)))),

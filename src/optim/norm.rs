@@ -333,23 +333,42 @@ struct Scale<'a> {
     x: &'a mut [f32],
 }
 
+/// Elements that are scaled before anybody asks whether all of them are finite.
+const ASKED: usize = 64 * LANES;
+
 impl Kernel for Scale<'_> {
     type Out = u64;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> u64 {
-        let n = self.x.len();
-        let x = self.x.as_mut_ptr();
+        let coef = self.coef;
         let mut nonfinite = 0;
-        let mut i = 0;
-        while i < n {
-            let rest = n - i;
-            // SAFETY: rest elements remain from i to n, the length of x.
+        for block in self.x.chunks_mut(ASKED) {
+            let (n, x) = (block.len(), block.as_mut_ptr());
+            let pairs = n / (2 * LANES) * (2 * LANES);
+            // NaN from the first number on that times zero is not zero.
+            let (mut a, mut b) = (s.zero(), s.zero());
+            let mut i = 0;
+            // SAFETY: pairs of vectors, and then vectors of what remains, end at n, the length of the block.
             unsafe {
-                let y = self.coef.of_any(s, s.load_up_to(x.add(i), rest));
-                nonfinite += nonfinite_bits(s, y).count_ones() as u64;
-                s.store_up_to(x.add(i), y, rest);
+                while i < pairs {
+                    let low = coef.of_any(s, s.load(x.add(i)));
+                    let high = coef.of_any(s, s.load(x.add(i + LANES)));
+                    a = s.fma(low, s.zero(), a);
+                    b = s.fma(high, s.zero(), b);
+                    s.store(x.add(i), low);
+                    s.store(x.add(i + LANES), high);
+                    i += 2 * LANES;
+                }
+                while i < n {
+                    let y = coef.of_any(s, s.load_up_to(x.add(i), n - i));
+                    a = s.fma(y, s.zero(), a);
+                    s.store_up_to(x.add(i), y, n - i);
+                    i += LANES;
+                }
             }
-            i += LANES;
+            if s.bits_m(s.is_nan(s.add(a, b))) != 0 {
+                nonfinite += s.outline(CountNonfinite { coef: Coef::ONE, x: &*block }) as u64;
+            }
         }
         nonfinite
     }

@@ -46,14 +46,15 @@ impl<'a> Pass<'a> {
     #[inline]
     fn gradient(&self, tensor: usize, range: Range<usize>, copied: bool) -> Gradient {
         let Tensors { grads, copies, .. } = self.tensors;
-        // SAFETY, both: pieces and their blocks are disjoint, and copies are never read.
         match (grads, copies.as_ref().filter(|_| copied)) {
             (Grads::F32(list), _) => Gradient::F32(list.tensor(tensor)[range].as_ptr()),
             (Grads::Bf16(list), Some(Copies::Bf16(to))) => {
+                // SAFETY: pieces and their blocks are disjoint, and copies are never read.
                 let copy = unsafe { to.piece(tensor, range.clone()) }.as_mut_ptr();
                 Gradient::Bf16(list.tensor(tensor)[range].as_ptr(), copy)
             }
             (Grads::F16(list), Some(Copies::F16(to))) => {
+                // SAFETY: pieces and their blocks are disjoint, and copies are never read.
                 let copy = unsafe { to.piece(tensor, range.clone()) }.as_mut_ptr();
                 Gradient::F16(list.tensor(tensor)[range].as_ptr(), copy)
             }

@@ -80,17 +80,19 @@ pub(super) trait Form: Copy {
     /// # Safety
     /// They are in bounds.
     unsafe fn load<S: Simd>(self, s: S, i: usize) -> S::F;
-    /// As [`Form::load`], for n < 16; zeros behind them.
+    /// As [`Form::load`], for n ≤ 16; zeros behind them.
     ///
     /// # Safety
     /// They are in bounds.
     unsafe fn load_first<S: Simd>(self, s: S, i: usize, n: usize) -> S::F;
-    /// Copies new parameters i to i + 16.
+    /// Whether new parameters are to be copied.
+    fn copies(self) -> bool;
+    /// Copies new parameters `from` to `to`, a number of whole vectors, from w.
     ///
     /// # Safety
     /// They are in bounds.
-    unsafe fn copy<S: Simd>(self, s: S, i: usize, w: S::F);
-    /// As [`Form::copy`], for n < 16.
+    unsafe fn copy<S: Simd>(self, s: S, from: usize, to: usize, w: *const f32);
+    /// Copies n ≤ 16 new parameters from i on, of which w are the values.
     ///
     /// # Safety
     /// They are in bounds.
@@ -117,7 +119,11 @@ impl Form for Full {
         unsafe { s.load_first(self.0.add(i), n) }
     }
     #[inline(always)]
-    unsafe fn copy<S: Simd>(self, _: S, _: usize, _: S::F) {}
+    fn copies(self) -> bool {
+        false
+    }
+    #[inline(always)]
+    unsafe fn copy<S: Simd>(self, _: S, _: usize, _: usize, _: *const f32) {}
     #[inline(always)]
     unsafe fn copy_first<S: Simd>(self, _: S, _: usize, _: usize, _: S::F) {}
 }
@@ -156,14 +162,17 @@ impl Form for Halves {
         }
     }
     #[inline(always)]
-    unsafe fn copy<S: Simd>(self, s: S, i: usize, w: S::F) {
-        if self.copy.is_null() {
-            return;
-        }
+    fn copies(self) -> bool {
+        !self.copy.is_null()
+    }
+    #[inline(always)]
+    unsafe fn copy<S: Simd>(self, s: S, from: usize, to: usize, w: *const f32) {
         // SAFETY: the caller's contract.
         unsafe {
-            let y = self.copy.add(i);
-            if self.f16 { f16::store(s, y.cast(), w) } else { bf16::store(s, y.cast(), w) }
+            for i in (from..to).step_by(LANES) {
+                let (w, y) = (s.load(w.add(i)), self.copy.add(i));
+                if self.f16 { f16::store(s, y.cast(), w) } else { bf16::store(s, y.cast(), w) }
+            }
         }
     }
     #[inline(always)]
@@ -197,6 +206,10 @@ struct Pointers<G, const STATES: usize> {
 /// one is done before that pays.
 const ALIGNED: usize = 32 * LANES;
 
+/// Elements that are updated before they are copied: the copies' long way from gradient to store is cut where the caches hold
+/// it, or fewer of them would be under way at once.
+const COPIED: usize = 64 * LANES;
+
 /// [`Update`] with the form of its gradients and the number of states that its rule has.
 pub(super) struct Run<'a, R, G, const STATES: usize>(pub Update<'a, R>, pub PhantomData<G>);
 
@@ -214,7 +227,8 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STA
             let apply = Apply { rule, coef };
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
-                    s.outline(&mut Ends { apply, p, i, n: LANES.min(n - i), at, norms: norms.as_deref_mut() });
+                    let n = LANES.min(n - i);
+                    s.outline(&mut Ends { apply, p, i, n, at, norms: norms.as_deref_mut() });
                 }
                 continue;
             }
@@ -231,17 +245,33 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STA
                     let mut update = FewSquares::load(s, &norms.update, at + head);
                     let mut params = FewSquares::load(s, &norms.params, at + head);
                     while i < whole {
-                        let (old, new) = apply.vector::<S, G, STATES>(s, p, i);
-                        update.add(s, s.sub(new, old));
-                        params.add(s, new);
-                        i += LANES;
+                        let (from, to) = (i, if p.g.copies() { whole.min(i + COPIED) } else { whole });
+                        while i < to {
+                            let (old, new) = apply.vector::<S, G, STATES>(s, p, i);
+                            update.add(s, s.sub(new, old));
+                            params.add(s, new);
+                            i += LANES;
+                        }
+                        if p.g.copies() {
+                            p.g.copy(s, from, to, p.w);
+                        }
                     }
                     update.store(s, &mut norms.update, at + head);
                     params.store(s, &mut norms.params, at + head);
                 } else {
                     while i < whole {
-                        apply.vector::<S, G, STATES>(s, p, i);
-                        i += LANES;
+                        let (from, to) = (i, if p.g.copies() { whole.min(i + COPIED) } else { whole });
+                        while i < to {
+                            if S::PAIRED {
+                                apply.halves::<S, G, STATES>(s, p, i);
+                            } else {
+                                apply.vector::<S, G, STATES>(s, p, i);
+                            }
+                            i += LANES;
+                        }
+                        if p.g.copies() {
+                            p.g.copy(s, from, to, p.w);
+                        }
                     }
                 }
             }
@@ -308,6 +338,60 @@ struct Apply<R> {
 }
 
 impl<R> Apply<R> {
+    /// As [`Apply::vector`], one half after the other: eight numbers of everything that a rule knows fit the registers, sixteen
+    /// do not. The other half of each is computed in vain as it is written, and not as it is compiled.
+    ///
+    /// # Safety
+    /// They are in bounds.
+    #[inline(always)]
+    unsafe fn halves<S: Simd, G: Form, const STATES: usize>(self, s: S, p: Pointers<G, STATES>, i: usize)
+    where
+        R: Rule<STATES>,
+    {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let (_, new, states) = self.apart::<S, G, STATES>(s, p, i);
+            s.store_h(p.w.add(i), s.halves(new).0);
+            for k in 0..STATES {
+                s.store_h(p.states[k].add(i), s.halves(states[k]).0);
+            }
+            // The first half of these is of no use: it is updated already.
+            let (_, new, states) = self.apart::<S, G, STATES>(s, p, i);
+            let i = i + LANES / 2;
+            s.store_h(p.w.add(i), s.halves(new).1);
+            for k in 0..STATES {
+                s.store_h(p.states[k].add(i), s.halves(states[k]).1);
+            }
+        }
+    }
+
+    /// The old and the new parameters i to i + 16, and the new states.
+    ///
+    /// # Safety
+    /// They are in bounds.
+    #[inline(always)]
+    unsafe fn apart<S: Simd, G: Form, const STATES: usize>(
+        self,
+        s: S,
+        p: Pointers<G, STATES>,
+        i: usize,
+    ) -> (S::F, S::F, [S::F; STATES])
+    where
+        R: Rule<STATES>,
+    {
+        let mut states = [s.zero(); STATES];
+        // SAFETY: the caller's contract.
+        unsafe {
+            for k in 0..STATES {
+                states[k] = s.load(p.states[k].add(i));
+            }
+            let old = s.load(p.w.add(i));
+            let g = self.coef.of(s, p.g.load(s, i));
+            let (new, states) = self.rule.update(s, old, g, states);
+            (old, new, states)
+        }
+    }
+
     /// Updates elements i to i + 16; the old and the new parameters.
     ///
     /// # Safety
@@ -322,17 +406,10 @@ impl<R> Apply<R> {
     where
         R: Rule<STATES>,
     {
-        let mut states = [s.zero(); STATES];
         // SAFETY: the caller's contract.
         unsafe {
-            for k in 0..STATES {
-                states[k] = s.load(p.states[k].add(i));
-            }
-            let old = s.load(p.w.add(i));
-            let g = self.coef.of(s, p.g.load(s, i));
-            let (new, states) = self.rule.update(s, old, g, states);
+            let (old, new, states) = self.apart::<S, G, STATES>(s, p, i);
             s.store(p.w.add(i), new);
-            p.g.copy(s, i, new);
             for k in 0..STATES {
                 s.store(p.states[k].add(i), states[k]);
             }

@@ -130,6 +130,7 @@ pub(super) unsafe fn sum4_d(a: __m256d) -> f64 {
 impl Simd for Avx2 {
     const ISA: Isa = Isa::Avx2;
     const FUSED: bool = true;
+    const PAIRED: bool = true;
     type F = [__m256; 2];
     type I = [__m256i; 2];
     type M = [__m256; 2];

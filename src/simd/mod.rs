@@ -70,6 +70,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Whether a short program counts more than a fast one: kernels then share bodies that others have inlined, and do
     /// without special cases. True where speed is no purpose: the specification, and x86 machines of before 2013.
     const COMPACT: bool = false;
+    /// Whether a vector is two registers, of which there are few: a loop that holds many numbers then goes by halves.
+    const PAIRED: bool = false;
     /// 16 × f32.
     type F: Copy;
     /// 16 × i32.

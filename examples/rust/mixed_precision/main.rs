@@ -179,11 +179,16 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).unwrap_or("data/digits.csv".into());
     let digits = digits::load(path.as_ref()).map_err(|e| e.to_string())?;
     let ctx = Context::global()?;
-    for (name, outcome) in [("plain f16", plain(ctx, &digits)?), ("mixed", mixed(ctx, &digits)?)] {
+    let outcomes = [("plain f16", plain(ctx, &digits)?), ("mixed", mixed(ctx, &digits)?)];
+    for (name, outcome) in &outcomes {
         match outcome.diverged {
             Some(step) => println!("{name}: diverged at step {step}, after a loss of {:.4}", outcome.loss),
             None => println!("{name}: loss {:.4} after {STEPS} steps", outcome.loss),
         }
+    }
+    let [(_, plain), (_, mixed)] = outcomes;
+    if plain.diverged.is_none() || mixed.diverged.is_some() || mixed.loss > 0.1 {
+        return Err("expected plain f16 to diverge, and mixed precision to end below a loss of 0.1".into());
     }
     Ok(())
 }
