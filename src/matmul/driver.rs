@@ -326,7 +326,8 @@ impl Grid {
 
     /// The rows, and of `cols` the columns, of a task. Tasks beside each other share columns.
     fn piece(&self, task: usize, cols: Range<usize>) -> (Range<usize>, Range<usize>) {
-        let (row, col) = (self.rows.piece(task % self.rows.pieces), self.cols(cols.len()).piece(task / self.rows.pieces));
+        let (row, col) =
+            (self.rows.piece(task % self.rows.pieces), self.cols(cols.len()).piece(task / self.rows.pieces));
         (row.start..self.m.min(row.end), cols.start + col.start..cols.end.min(cols.start + col.end))
     }
 }
