@@ -126,14 +126,14 @@ impl Span {
 
     #[inline]
     fn overlaps(&self, other: &Span) -> bool {
-        let both = self.len() != 0 && other.len() != 0 && !self.absent() && !other.absent();
+        let both = !self.is_empty() && !other.is_empty() && !self.absent() && !other.absent();
         both && self.address < other.end() && other.address < self.end()
     }
 
     /// Whether both are the same memory exactly, and there is any.
     #[inline]
     pub(super) fn is(&self, other: &Span) -> bool {
-        self.address == other.address && self.len() == other.len() && self.len() != 0 && !self.absent()
+        self.address == other.address && self.len() == other.len() && !self.is_empty() && !self.absent()
     }
 
     #[inline]

@@ -123,7 +123,7 @@ fn run(ctx: &Context, ns: f64, cols: usize, y: &[f32], dy: &[f32], dx: &mut [f32
             dx,
             row,
             stream,
-            far: size_of::<f32>() * n >= FAR_BYTES,
+            far: size_of_val(y) >= FAR_BYTES,
         });
     });
 }

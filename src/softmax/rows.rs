@@ -223,9 +223,10 @@ unsafe fn exp_sum<S: Simd, P: Pass>(
                 // SAFETY: just written.
                 let mut e = vecmath::exp_fall_end(s, unsafe { half.assume_init() });
                 let out = match &mut leave_out {
-                    // SAFETY: as above, and read before it is written.
                     LeaveOut::First(pending) if **pending => {
-                        let found = s.bits_m(s.eq(unsafe { s.load(x.add(at)) }, m));
+                        // SAFETY: as above, and read before it is written.
+                        let x = unsafe { s.load(x.add(at)) };
+                        let found = s.bits_m(s.eq(x, m));
                         without_first(s, found, e, pending)
                     }
                     LeaveOut::First(_) => e,
