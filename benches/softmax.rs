@@ -38,6 +38,8 @@ fn measure(ctx: &Context, threads: usize, [rows, cols]: [usize; 2]) {
     let x: Vec<f32> = values(n, 1).iter().map(|v| 6.0 * v).collect();
     let (dy, mut y, mut out, mut other) = (values(n, 2), vec![0.0; n], vec![0.0; n], vec![0.0; n]);
     softmax_forward_f32(ctx, rows, cols, &x, &mut y).expect("valid");
+    let mut log_y = vec![0.0; n];
+    log_softmax_forward_f32(ctx, rows, cols, &x, &mut log_y).expect("valid");
     let halves: Vec<bf16> = x.iter().map(|&v| bf16::from_f32(v)).collect();
     let mut halves_out = vec![bf16::from_f32(0.0); n];
     let targets: Vec<i64> = (0..rows).map(|r| (r * 7 % cols) as i64).collect();
@@ -71,7 +73,7 @@ fn measure(ctx: &Context, threads: usize, [rows, cols]: [usize; 2]) {
     case("softmax backward", 2, 4, &mut |out| softmax_backward_f32(ctx, rows, cols, &y, &dy, out).expect("valid"));
     case("log_softmax", 1, 4, &mut |out| log_softmax_forward_f32(ctx, rows, cols, &x, out).expect("valid"));
     case("log_softmax backward", 2, 4, &mut |out| {
-        log_softmax_backward_f32(ctx, rows, cols, &x, &dy, out).expect("valid");
+        log_softmax_backward_f32(ctx, rows, cols, &log_y, &dy, out).expect("valid");
     });
     case("cross_entropy", 1, 4, &mut |out| {
         let mut mean = 0.0;

@@ -39,10 +39,12 @@ mod arch {
     const FLAGS: u32 = 0x3f; // sticky flags are the host's: they may grow, nothing here clears them
 
     /// Round to nearest, exceptions masked, subnormals as asked.
+    #[inline]
     pub(super) fn wanted(old: State, flush: bool) -> State {
         (old & FLAGS) | MASKS | if flush { FLUSH } else { 0 }
     }
 
+    #[inline]
     pub(super) fn read() -> State {
         let mut state = 0u32;
         // SAFETY: stores the 4 bytes of MXCSR into `state`.
@@ -50,6 +52,7 @@ mod arch {
         state
     }
 
+    #[inline]
     pub(super) fn write(state: State) {
         // SAFETY: every bit set in `state` came from MXCSR itself or is one that SSE2 machines define.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &state, options(nostack, preserves_flags, readonly)) };
@@ -66,10 +69,12 @@ mod arch {
     const CONTROL: u64 = 1 << 26 | 1 << 25 | 1 << 24 | 0b11 << 22 | 1 << 19 | 0x9f00; // AHP DN FZ RMode FZ16 traps
 
     /// Round to nearest, no traps, NaNs kept, subnormals as asked.
+    #[inline]
     pub(super) fn wanted(old: State, flush: bool) -> State {
         (old & !CONTROL) | if flush { FLUSH } else { 0 }
     }
 
+    #[inline]
     pub(super) fn read() -> State {
         let state: u64;
         // SAFETY: reads FPCR.
@@ -77,6 +82,7 @@ mod arch {
         state
     }
 
+    #[inline]
     pub(super) fn write(state: State) {
         // SAFETY: writes FPCR bits that the architecture defines.
         unsafe { asm!("msr fpcr, {}", in(reg) state, options(nostack, preserves_flags)) };
@@ -88,6 +94,7 @@ mod arch {
 mod arch {
     pub(super) type State = ();
     pub(super) fn wanted(_: State, _: bool) -> State {}
+    #[inline]
     pub(super) fn read() -> State {}
     pub(super) fn write(_: State) {}
 }

@@ -47,6 +47,7 @@ use context::ek_context;
 ///
 /// # Safety
 /// `ctx` is NULL or came from `ek_context_create` and has not been destroyed.
+#[inline]
 unsafe fn context_of<'a>(ctx: *const ek_context) -> Result<&'a Context> {
     // SAFETY: the caller's promise.
     match unsafe { ctx.as_ref() } {
@@ -56,6 +57,7 @@ unsafe fn context_of<'a>(ctx: *const ek_context) -> Result<&'a Context> {
 }
 
 /// The Rust value of an enum that came in as an int32_t, or `InvalidArgument`.
+#[inline]
 fn choice<T>(function: &'static str, name: &str, value: i32, from: impl Fn(i32) -> Option<T>) -> Result<T> {
     from(value).ok_or_else(|| Error::invalid_argument(function, format!("{name} is {value}, which names nothing")))
 }

@@ -1,6 +1,7 @@
 //! Pointers from C: every check on them, and the only place where they become slices.
 
 use crate::error::{Error, Result, product};
+use std::cell::Cell;
 use std::ops::Deref;
 
 /// Where an argument lies and what it holds, without its type.
@@ -9,6 +10,8 @@ pub(super) struct Span {
     address: usize,
     element: Element,
     dims: [usize; 4],
+    /// Elements from the first to the last, set by [`check`].
+    len: Cell<usize>,
     /// Name and value of the leading dimension, and the name of the row's length.
     leading: Option<(&'static str, usize, &'static str)>,
     /// Elements from one matrix to the next, where the first dimension counts matrices.
@@ -19,6 +22,9 @@ pub(super) struct Span {
     may_be: &'static [&'static str],
 }
 
+/// More elements than any span has.
+const UNCHECKED: usize = usize::MAX;
+
 #[derive(Clone, Copy)]
 struct Element {
     size: usize,
@@ -26,18 +32,31 @@ struct Element {
 }
 
 impl Span {
+    #[inline]
     fn new<T>(name: &'static str, address: usize, dims: &[usize], output: bool) -> Span {
         let mut padded = [1; 4];
         padded[4 - dims.len()..].copy_from_slice(dims);
-        let element = Element { size: size_of::<T>(), align: align_of::<T>() };
-        Span { name, address, element, dims: padded, leading: None, stride: None, optional: false, output, may_be: &[] }
+        Span {
+            name,
+            address,
+            element: Element { size: size_of::<T>(), align: align_of::<T>() },
+            dims: padded,
+            len: Cell::new(UNCHECKED),
+            leading: None,
+            stride: None,
+            optional: false,
+            output,
+            may_be: &[],
+        }
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         self.dims.contains(&0)
     }
 
     /// NULL and allowed to be: nothing else is asked of it.
+    #[inline]
     pub(super) fn absent(&self) -> bool {
         self.address == 0
     }
@@ -55,19 +74,37 @@ impl Span {
         self.output
     }
 
-    /// Elements from the first to the last, or the error of a product that overflows.
+    /// Elements from the first to the last, or the error of a product that overflows. A leading dimension below the row
+    /// length, which is the next check's error, counts as the row length.
+    #[inline]
     fn checked_len(&self, function: &'static str) -> Result<usize> {
+        let [a, b, c, d] = self.dims;
+        if self.leading.is_none()
+            && let Some(len) = a.checked_mul(b).and_then(|v| v.checked_mul(c)).and_then(|v| v.checked_mul(d))
+            && len <= isize::MAX as usize / size_of::<f64>()
+        {
+            return Ok(len);
+        }
+        self.checked_len_strided(function)
+    }
+
+    /// [`Span::checked_len`] of all others.
+    fn checked_len_strided(&self, function: &'static str) -> Result<usize> {
         if self.is_empty() {
             return Ok(0);
         }
         let [.., items, rows, cols] = self.dims;
         let Some((_, ld, _)) = self.leading else { return product(function, self.name, self.shape()) };
-        // A leading dimension below the row length is the next check's error.
-        let item = product(function, self.name, &[rows, ld.max(cols)])?;
-        match self.stride {
-            None => Ok((rows - 1) * ld.max(cols) + cols),
-            Some(stride) => product(function, self.name, &[items, stride.max(item)]),
-        }
+        let ld = ld.max(cols);
+        let item = product(function, self.name, &[rows, ld])?;
+        let between = match self.stride {
+            None => 0,
+            Some(stride) => {
+                product(function, self.name, &[items, stride.max(item)])?;
+                (items - 1) * stride
+            }
+        };
+        Ok(between + (rows - 1) * ld + cols)
     }
 
     fn shape(&self) -> &[usize] {
@@ -76,29 +113,30 @@ impl Span {
     }
 
     /// Once checked.
+    #[inline]
     fn len(&self) -> usize {
-        let [.., items, rows, cols] = self.dims;
-        match self.leading {
-            _ if self.is_empty() => 0,
-            Some((_, ld, _)) => (items - 1) * self.stride.unwrap_or(0) + (rows - 1) * ld + cols,
-            None => self.dims.iter().product(),
-        }
+        assert!(self.len.get() != UNCHECKED, "{} was not checked", self.name);
+        self.len.get()
     }
 
+    #[inline]
     fn end(&self) -> usize {
         self.address.saturating_add(self.bytes())
     }
 
+    #[inline]
     fn overlaps(&self, other: &Span) -> bool {
         let both = !self.is_empty() && !other.is_empty() && !self.absent() && !other.absent();
         both && self.address < other.end() && other.address < self.end()
     }
 
     /// Whether both are the same memory exactly, and there is any.
+    #[inline]
     pub(super) fn is(&self, other: &Span) -> bool {
         self.address == other.address && self.len() == other.len() && !self.is_empty() && !self.absent()
     }
 
+    #[inline]
     fn allows(&self, other: &Span) -> bool {
         self.may_be.contains(&other.name) && self.is(other)
     }
@@ -112,7 +150,7 @@ pub(super) fn check(function: &'static str, spans: &[&Span]) -> Result {
         }
     }
     for s in spans {
-        s.checked_len(function)?;
+        s.len.set(s.checked_len(function)?);
     }
     for s in spans {
         let [.., cols] = s.dims;
@@ -139,10 +177,17 @@ pub(super) fn check(function: &'static str, spans: &[&Span]) -> Result {
 }
 
 /// Pointers need the alignment of their element and no more.
+#[inline]
 pub(super) fn check_alignment(function: &'static str, name: &str, address: usize, align: usize) -> Result {
-    if address.is_multiple_of(align) {
+    // A power of two, for which the compiler would divide.
+    if address & (align - 1) == 0 {
         return Ok(());
     }
+    misaligned(function, name, address, align)
+}
+
+#[cold]
+fn misaligned(function: &'static str, name: &str, address: usize, align: usize) -> Result {
     let detail = format!("{name} is at address {address:#x}, which is not aligned to {align} bytes");
     Err(Error::invalid_argument(function, detail))
 }
@@ -163,18 +208,21 @@ macro_rules! builders {
     ($($name:ident)*) => {$(
         impl<T> $name<T> {
             /// The leading dimension: its name and value, and what the row's length is called.
+            #[inline]
             pub(super) fn leading(mut self, name: &'static str, value: usize, row: &'static str) -> Self {
                 self.span.leading = Some((name, value, row));
                 self
             }
 
             /// The first dimension counts matrices that begin `stride` elements apart; they may overlap.
+            #[inline]
             pub(super) fn items(mut self, stride: usize) -> Self {
                 self.span.stride = Some(stride);
                 self
             }
 
             /// NULL means that it is not given.
+            #[inline]
             pub(super) fn optional(mut self) -> Self {
                 self.span.optional = true;
                 self
@@ -183,6 +231,7 @@ macro_rules! builders {
 
         impl<T> Deref for $name<T> {
             type Target = Span;
+            #[inline]
             fn deref(&self) -> &Span {
                 &self.span
             }
@@ -192,6 +241,7 @@ macro_rules! builders {
 builders! { In Out }
 
 impl<T> In<T> {
+    #[inline]
     pub(super) fn new(name: &'static str, ptr: *const T, dims: &[usize]) -> In<T> {
         In { span: Span::new::<T>(name, ptr.addr(), dims, false), ptr }
     }
@@ -203,6 +253,7 @@ impl<T> In<T> {
     /// # Safety
     /// [`check`] passed with this argument, and the caller of the C function keeps its promise that as many elements
     /// are readable and nobody writes them until it returns.
+    #[inline]
     pub(super) unsafe fn slice<'a>(&self) -> &'a [T] {
         if self.is_empty() {
             return &[];
@@ -215,6 +266,7 @@ impl<T> In<T> {
     ///
     /// # Safety
     /// As for [`In::slice`].
+    #[inline]
     pub(super) unsafe fn option<'a>(&self) -> Option<&'a [T]> {
         // SAFETY: the caller's promise.
         (!self.absent()).then(|| unsafe { self.slice() })
@@ -222,11 +274,13 @@ impl<T> In<T> {
 }
 
 impl<T> Out<T> {
+    #[inline]
     pub(super) fn new(name: &'static str, ptr: *mut T, dims: &[usize]) -> Out<T> {
         Out { span: Span::new::<T>(name, ptr.addr(), dims, true), ptr }
     }
 
     /// The inputs that it may equal exactly; the function then works in place.
+    #[inline]
     pub(super) fn may_be(mut self, inputs: &'static [&'static str]) -> Self {
         self.span.may_be = inputs;
         self
@@ -236,6 +290,7 @@ impl<T> Out<T> {
     /// [`check`] passed with this argument; no slice of an input that it [`Span::is`] is alive; and the caller of the C
     /// function keeps its promise that as many initialised elements are writable, and used by nobody else until it
     /// returns.
+    #[inline]
     pub(super) unsafe fn slice<'a>(&self) -> &'a mut [T] {
         if self.is_empty() {
             return &mut [];
@@ -249,6 +304,7 @@ impl<T> Out<T> {
     ///
     /// # Safety
     /// As for [`Out::slice`].
+    #[inline]
     pub(super) unsafe fn option<'a>(&self) -> Option<&'a mut [T]> {
         // SAFETY: the caller's promise.
         (!self.absent()).then(|| unsafe { self.slice() })
@@ -260,7 +316,7 @@ impl<T> Out<T> {
     /// As for [`Out::slice`].
     pub(super) unsafe fn value<'a>(&self) -> Option<&'a mut T> {
         // SAFETY: the caller's promise.
-        unsafe { self.slice() }.first_mut().filter(|_| !self.absent())
+        unsafe { self.option() }?.first_mut()
     }
 }
 
@@ -295,6 +351,19 @@ mod tests {
         assert!(message(&[&y, &good, &bent]).ends_with("is not aligned to 4 bytes"));
         assert_eq!(message(&[&y, &good]), "f: y overlaps x");
         assert_eq!(message(&[&good, &y]), "f: y overlaps x");
+    }
+
+    #[test]
+    fn one_value_is_no_slice_of_null() {
+        let mut x = 7.0f32;
+        let null = Out::new("y", std::ptr::null_mut::<f32>(), &[1]).optional();
+        let given = Out::new("y", &raw mut x, &[1]).optional();
+        assert_eq!(check(F, &[&null, &given]), Ok(()));
+        // SAFETY: checked above, and nobody else uses x.
+        unsafe {
+            assert!(null.option().is_none() && null.value().is_none());
+            assert_eq!(given.value(), Some(&mut 7.0));
+        }
     }
 
     #[test]

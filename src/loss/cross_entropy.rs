@@ -217,7 +217,7 @@ impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH>
     }
 
     #[inline(always)]
-    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, _x: *const f32, y: *mut f32, n: usize) {
+    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, _: f32, _x: *const f32, y: *mut f32, n: usize) {
         if !GRADIENT {
             return;
         }

@@ -47,6 +47,9 @@ pub(super) const fn m_block(isa: Isa) -> usize {
     }
 }
 
+/// Rows of a task at least, where there are many threads: fewer would not hide a panel of B's way from the third-level cache.
+pub(super) const ROWS_SHARED: usize = 48;
+
 /// Rows up to which a panel of B is packed right before its only use. Their packed A is 336 KiB.
 pub(super) const M_ONCE: usize = 336;
 

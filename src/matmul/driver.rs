@@ -1,7 +1,7 @@
 //! The ascending order: how a product is cut into tasks, and what each needs packed.
 
 use super::block::Block;
-use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, m_block, tile_rows, tile_vectors};
+use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, ROWS_SHARED, m_block, tile_rows, tile_vectors};
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::Real;
@@ -158,7 +158,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         let limit = B_LIMIT / size_of::<O::Real>();
         let slab = plan.b == Source::Slab;
         let slab_k = if slab { k.min((limit / nr).next_multiple_of(K_BLOCK)) } else { k };
-        let slab_n = if slab { (limit / slab_k / nr * nr).clamp(nr, n.next_multiple_of(nr)) } else { n };
+        let most_n = (limit / slab_k / nr * nr).clamp(nr, n.next_multiple_of(nr));
+        let slab_n = if slab { n.div_ceil(n.div_ceil(most_n)).next_multiple_of(nr) } else { n };
         let workers = ctx.workers(self.work(), threads);
         let grid = Grid::new(
             ctx.isa(),
@@ -171,7 +172,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         );
         let workers = workers.min(grid.tasks(slab_n.min(n)));
         let depth = K_BLOCK.min(k);
-        let a_len = if plan.a_in_place { 0 } else { (grid.rows * depth + SLACK).next_multiple_of(LANES) };
+        let a_len = if plan.a_in_place { 0 } else { (grid.rows.most() * depth + SLACK).next_multiple_of(LANES) };
         let panel_len = match plan.b {
             Source::Panels(count) => count * nr * depth,
             // What the last panel of B has too few columns for.
@@ -265,40 +266,68 @@ impl<T> Pointer<T> {
 /// How C is cut into tasks. No element's bits depend on it.
 struct Grid {
     m: usize,
-    rows: usize,
-    cols: usize,
+    rows: Cut,
+    cols: Cut,
+}
+
+/// A dimension in pieces of whole units, whose numbers differ by one at most: a last piece that were much smaller than the
+/// others would leave threads idle.
+#[derive(Clone, Copy)]
+struct Cut {
+    unit: usize,
+    units: usize,
+    pieces: usize,
+}
+
+impl Cut {
+    fn new(len: usize, unit: usize, pieces: usize) -> Cut {
+        let units = len.div_ceil(unit);
+        Cut { unit, units, pieces: pieces.clamp(1, units) }
+    }
+
+    /// The largest piece.
+    fn most(self) -> usize {
+        self.units.div_ceil(self.pieces) * self.unit
+    }
+
+    fn piece(self, i: usize) -> Range<usize> {
+        let at = |i: usize| i * self.units / self.pieces * self.unit;
+        at(i)..at(i + 1)
+    }
 }
 
 impl Grid {
     fn new(isa: Isa, workers: usize, m: usize, n: usize, nr: usize, align: usize, plan: Plan) -> Grid {
         let once = !matches!(plan.b, Source::Slab);
         let most = if once { M_ONCE } else { m_block(isa) };
-        if workers == 1 {
-            return Grid { m, rows: most.min(m), cols: n };
-        }
         // Four pieces a worker let a late one catch up. Rows are cut first where all of B is packed, since a cut of
         // columns packs A again; else columns are, since a cut of rows packs B again.
-        let wanted = 4 * workers;
-        let cut_rows = |pieces: usize| m.div_ceil(pieces).next_multiple_of(align).min(most).min(m);
-        let cut_cols = |pieces: usize| n.div_ceil(pieces).next_multiple_of(nr).max(2 * nr).min(n.next_multiple_of(nr));
+        let wanted = if workers == 1 { 1 } else { 4 * workers };
+        let fewest = m.div_ceil(align).div_ceil(most / align);
+        let rows = |pieces: usize| Cut::new(m, align, pieces.max(fewest));
+        let cols = |pieces: usize| Cut::new(n, nr, pieces.min(n.div_ceil(2 * nr)));
         if once {
-            let cols = cut_cols(wanted);
-            Grid { m, rows: cut_rows(workers.div_ceil(n.div_ceil(cols))), cols }
+            let cols = cols(wanted);
+            Grid { m, rows: rows(workers.div_ceil(cols.pieces)), cols }
         } else {
-            let rows = cut_rows(wanted);
-            Grid { m, rows, cols: cut_cols(wanted.div_ceil(m.div_ceil(rows))) }
+            let rows = rows(wanted.max(fewest.next_multiple_of(workers)).min(m.div_ceil(ROWS_SHARED)));
+            Grid { m, rows, cols: cols(wanted.div_ceil(rows.pieces)) }
         }
     }
 
+    /// The cut of `len` columns, which the last slab has fewer of.
+    fn cols(&self, len: usize) -> Cut {
+        Cut::new(len, self.cols.unit, self.cols.pieces)
+    }
+
     fn tasks(&self, n: usize) -> usize {
-        self.m.div_ceil(self.rows) * n.div_ceil(self.cols)
+        self.rows.pieces * self.cols(n).pieces
     }
 
     /// The rows, and of `cols` the columns, of a task. Tasks beside each other share columns.
     fn piece(&self, task: usize, cols: Range<usize>) -> (Range<usize>, Range<usize>) {
-        let row_tasks = self.m.div_ceil(self.rows);
-        let (j, i) = (task / row_tasks, task % row_tasks);
-        let (row, col) = (i * self.rows, cols.start + j * self.cols);
-        (row..self.m.min(row + self.rows), col..cols.end.min(col + self.cols))
+        let (row, col) =
+            (self.rows.piece(task % self.rows.pieces), self.cols(cols.len()).piece(task / self.rows.pieces));
+        (row.start..self.m.min(row.end), cols.start + col.start..cols.end.min(cols.start + col.end))
     }
 }

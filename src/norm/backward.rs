@@ -1,6 +1,6 @@
 //! Gradients of normalized rows: a pass for each row's two averages, a pass for dx and the columns' sums.
 
-use super::rows::{self, deviations};
+use super::rows::{self, TILE, TILE_ELEMENTS, deviations};
 use super::{BLOCK, CHUNK, first_part, head, put, streams};
 use crate::context::Context;
 use crate::element::Storage;
@@ -209,6 +209,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
         };
         let params = !self.block.is_empty();
         let half = self.block.len() / 2;
+        let most = (TILE_ELEMENTS / cols).clamp(if self.stream { 1 } else { 2 }, TILE);
         let mut start = 0;
         while start < rows {
             let end = rows.min(start + BLOCK * self.groups);
@@ -219,22 +220,25 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
             }
             let mut r = start;
             while r < end {
-                // SAFETY: rows r and r + 1 are inside of every tensor (run cut them alike), gamma and block hold a
+                let count = most.min(end - r);
+                // SAFETY: rows from r to r + count are inside of every tensor (run cut them alike), gamma and block hold a
                 // row's columns for every group.
                 unsafe {
-                    let one = all.averages::<S, CENTER>(s, r, r % self.groups * cols, self.mean[r], self.rstd[r]);
-                    if !S::COMPACT && r + 1 < end && !self.stream && self.groups == 1 && !one.wide {
-                        let two = all.averages::<S, CENTER>(s, r + 1, 0, self.mean[r + 1], self.rstd[r + 1]);
-                        if !two.wide {
-                            all.apply::<S, 2, CENTER>(s, r, [0; 2], [one, two]);
-                            r += 2;
-                            continue;
+                    let tile = all.averages::<S, CENTER>(s, r, count, self.groups, self.mean, self.rstd);
+                    let mut k = 0;
+                    while k < count {
+                        let pair = !S::COMPACT && k + 1 < count && !self.stream && self.groups == 1;
+                        if pair && !tile[k].wide && !tile[k + 1].wide {
+                            all.apply::<S, 2, CENTER>(s, r + k, [0; 2], [tile[k], tile[k + 1]]);
+                            k += 2;
+                        } else {
+                            let group = (r + k) % self.groups;
+                            all.one::<S, CENTER>(s, r + k, [group * cols, group * self.padded], tile[k]);
+                            k += 1;
                         }
                     }
-                    let group = r % self.groups;
-                    all.one::<S, CENTER>(s, r, [group * cols, group * self.padded], one);
-                    r += 1;
                 }
+                r += count;
             }
             if params {
                 // SAFETY: whole vectors; sums are as many as block.
@@ -271,7 +275,7 @@ pub(super) unsafe fn flush<S: Simd>(s: S, first: bool, block: &[f32], sums: &mut
 }
 
 /// What dx of a row takes: x̂ = (x − mean)·rstd + shift, dx = rstd·(g − a − x̂·b).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Averages {
     mean: f32,
     rstd: f32,
@@ -298,19 +302,58 @@ struct Rows<T> {
 }
 
 impl<T: Storage> Rows<T> {
-    /// avg(g) and avg(g·x̂) of row `r`, whose gamma is at `offset`; what rounding took from the mean is Σ (x − mean).
+    /// avg(g) and avg(g·x̂) of `count` rows from `r`; what rounding took from the mean is Σ (x − mean).
+    ///
+    /// # Safety
+    /// The rows, at most [`TILE`], are inside of dy and x; gamma holds the columns of every group.
+    #[inline(always)]
+    unsafe fn averages<S: Simd, const CENTER: bool>(
+        &self,
+        s: S,
+        r: usize,
+        count: usize,
+        groups: usize,
+        mean: &[f32],
+        rstd: &[f32],
+    ) -> [Averages; TILE] {
+        let (mean, rstd) = (&mean[r..r + count], &rstd[r..r + count]);
+        let [mut g, mut gx, mut x] = [[0.0; TILE]; 3];
+        for k in 0..count {
+            let group = if groups == 1 { 0 } else { (r + k) % groups };
+            // SAFETY: the contract.
+            [g[k], gx[k], x[k]] = unsafe { self.sums::<S, CENTER>(s, r + k, group * self.cols, mean[k], rstd[k]) };
+        }
+        let mut rows = [Averages::default(); TILE];
+        for k in 0..count {
+            rows[k] = Averages { mean: mean[k], rstd: rstd[k], wide: !(g[k] + gx[k] + x[k]).is_finite(), ..rows[k] };
+        }
+        let n = s.splat_d(self.cols as f64);
+        // SAFETY: TILE doubles.
+        let (g, gx, x) = unsafe { (s.load_d(g.as_ptr()), s.load_d(gx.as_ptr()), s.load_d(x.as_ptr())) };
+        let shift = s.div_d(s.mul_d(x, s.splat_d(-1.0)), n);
+        let a = s.div_d(g, n);
+        let b = s.div_d(s.add_d(gx, s.mul_d(shift, g)), n);
+        let (a, b) = (s.to_array(s.narrow(a, a)), s.to_array(s.narrow(b, b)));
+        let shift = s.to_array(s.narrow(shift, shift));
+        for k in 0..count {
+            rows[k] = Averages { shift: shift[k], a: a[k], b: b[k], ..rows[k] };
+        }
+        rows
+    }
+
+    /// Σ g, Σ g·x̂ and Σ x̂ of row `r`, whose gamma is at `offset`; of the second alone without `CENTER`.
     ///
     /// # Safety
     /// The row is inside of dy and x, and cols of gamma are at `offset`.
     #[inline(always)]
-    unsafe fn averages<S: Simd, const CENTER: bool>(
+    unsafe fn sums<S: Simd, const CENTER: bool>(
         &self,
         s: S,
         r: usize,
         offset: usize,
         mean: f32,
         rstd: f32,
-    ) -> Averages {
+    ) -> [f64; 3] {
         let (m, k) = (s.splat(mean), s.splat(rstd));
         let (mut sum_g, mut sum_gx, mut sum_x) = (0.0, 0.0, 0.0);
         let mut at = 0;
@@ -354,17 +397,13 @@ impl<T: Storage> Rows<T> {
             }
             at = end;
         }
-        let n = self.cols as f64;
-        let shift = -sum_x / n;
-        let wide = !(sum_g + sum_gx + sum_x).is_finite();
-        let b = (sum_gx + shift * sum_g) / n;
-        Averages { mean, rstd, shift: shift as f32, a: (sum_g / n) as f32, b: b as f32, wide }
+        [sum_g, sum_gx, sum_x]
     }
 
     /// dx and the columns' sums of row `r`; `offsets` of its gamma, and of its dgamma and dbeta.
     ///
     /// # Safety
-    /// As for [`Rows::averages`], and the row is inside of dx and dsum, cols of dgamma and dbeta are at the offset.
+    /// As for [`Rows::sums`], and the row is inside of dx and dsum, cols of dgamma and dbeta are at the offset.
     #[inline(always)]
     unsafe fn one<S: Simd, const CENTER: bool>(&self, s: S, r: usize, offsets: [usize; 2], row: Averages) {
         if row.wide {

@@ -170,20 +170,32 @@ impl Tile {
         let (p, s1, s2) =
             unsafe { (s.load_d(self.pivot.as_ptr()), s.load_d(self.s1.as_ptr()), s.load_d(self.s2.as_ptr())) };
         let mut var = s.div_d(s2, n);
-        let delta = s.div_d(s1, n);
-        let delta_sq = s.mul_d(delta, delta);
+        let (mut mean, mut delta_sq) = (p, s.splat_d(0.0));
         if CENTER {
+            let delta = s.div_d(s1, n);
+            mean = s.add_d(p, delta);
+            delta_sq = s.mul_d(delta, delta);
             var = s.sub_d(var, delta_sq);
         }
         let rstd = s.div_d(s.splat_d(1.0), s.sqrt_d(s.add_d(var, s.splat_d(eps))));
-        let mean = s.to_array_d(s.add_d(p, delta));
-        let (var, delta_sq, rstd) = (s.to_array_d(var), s.to_array_d(delta_sq), s.to_array_d(rstd));
+        // What Row::new does, of all rows.
+        let rounded = s.narrow(mean, mean);
+        let shift = s.mul_d(s.sub_d(s.widen(rounded).0, mean), rstd);
+        let (rounded, shift) = (s.to_array(rounded), s.to_array(s.narrow(shift, shift)));
+        let (rstd, mean) = (s.to_array(s.narrow(rstd, rstd)), s.to_array_d(mean));
+        let (var, delta_sq) = (s.to_array_d(var), s.to_array_d(delta_sq));
         let mut rows = [Row::default(); TILE];
+        let mut fine = true;
         for r in 0..count {
-            rows[r] = Row::new(mean[r], rstd[r]);
-            if !(delta_sq[r] <= var[r] && fits(var[r], eps)) {
-                // SAFETY: row r of count.
-                rows[r] = s.outline(Again::<T, CENTER> { cols, eps, mean: mean[r], x: unsafe { x.add(r * cols) } });
+            rows[r] = Row { mean: rounded[r], rstd: rstd[r], shift: shift[r], wide: false };
+            fine &= (delta_sq[r] <= var[r]) & fits(var[r], eps);
+        }
+        if !fine {
+            for r in 0..count {
+                if !(delta_sq[r] <= var[r] && fits(var[r], eps)) {
+                    // SAFETY: row r of count.
+                    rows[r] = s.outline(Again::<T, CENTER> { cols, eps, mean: mean[r], x: unsafe { x.add(r * cols) } });
+                }
             }
         }
         rows
@@ -221,7 +233,7 @@ impl Tile {
 /// Whether squares stayed in f32's range: NaN does not.
 #[inline(always)]
 pub(super) fn fits(var: f64, eps: f64) -> bool {
-    var < f64::INFINITY && var + eps >= TINY
+    (var < f64::INFINITY) & (var + eps >= TINY)
 }
 
 /// A variance that rounding took below zero; NaN stays.

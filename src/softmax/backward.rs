@@ -1,19 +1,21 @@
 //! The gradients of softmax and log-softmax, row by row.
 
-use super::rows::{CHUNK, max};
+use super::rows::{CHUNK, STAGE};
 use super::turned::{self, Block, WIDEST};
-use super::{check, stored};
+use super::{check, stored, streams};
 use crate::context::Context;
 use crate::element::Storage;
+use crate::elementwise::{put, whole_vectors};
 use crate::error::Result;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
 use crate::vecmath;
+use std::mem::MaybeUninit;
 
 /// Softmax gradient along rows: dx = y·(dy − Σ y·dy) (whitepaper §3: the Jacobian product).
 ///
-/// Shapes, row-major: `y` (the forward result), `dy`, `dx` [rows, cols]. dy at the row's largest y is subtracted from
-/// the row first: an offset common to a row's dy then costs no digits, and where y rounds to 1 the gradient is what the
+/// Shapes, row-major: `y` (the forward result), `dy`, `dx` [rows, cols]. dy at the row's largest y (within 2⁻¹¹ of it) is
+/// subtracted from the row first: an offset common to a row's dy then costs no digits, and where y rounds to 1 the gradient is what the
 /// other entries say rather than the rounding of 1. A row of zeros (all masked) gives zeros.
 ///
 /// Accuracy: 4 ULP of y·(max |dy − c| of the row), c the value subtracted. Threads: the same bits for any number.
@@ -26,7 +28,7 @@ pub fn softmax_backward_f32(ctx: &Context, rows: usize, cols: usize, y: &[f32], 
 
 /// Log-softmax gradient along rows: dx = dy − exp(y)·Σ dy (whitepaper §3).
 ///
-/// Shapes, row-major: `y` (the forward result), `dy`, `dx` [rows, cols]. At the row's largest y this is taken as
+/// Shapes, row-major: `y` (the forward result, at most 0), `dy`, `dx` [rows, cols]. At the row's largest y this is taken as
 /// (1 − exp(y))·dy − exp(y)·Σ of the other dy, with 1 − exp(y) = −expm1(y), which keeps its digits when the probability
 /// rounds to 1. A row of −Inf alone gives zeros.
 ///
@@ -69,19 +71,33 @@ pub(crate) fn backward<T: Storage>(
     }
     stored::rows(function, ctx, ns, cols, [y, dy], dx, &|ctx, [y, dy], dx| {
         if log {
-            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log });
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Log, stream: false, far: false });
         } else {
-            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain });
+            ctx.dispatch(Rows { cols, y, dy, dx, row: &Plain, stream: false, far: false });
         }
     })
 }
 
-/// The gradient of one row.
+/// Rows that go through a stage together, so that none waits for the folds of another.
+const GROUP: usize = 8;
+
+/// Elements of a group: read again from the first-level cache in the next stage.
+const GROUP_ELEMENTS: usize = 2048;
+
+/// Gradients of this many bytes, with y and dy, come from the last cache or from memory.
+const FAR_BYTES: usize = 4 << 20;
+
+/// Columns that add in f32 before f64 takes over, four to a lane.
+const BLOCK: usize = 4 * LANES;
+
+/// What the gradients of whole rows are made of.
 trait Row: Sync {
+    /// Those of up to [`GROUP`] rows.
+    ///
     /// # Safety
-    /// All three are valid for `cols` ≥ 1 floats, and dx overlaps nothing.
-    unsafe fn row<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *const f32, dx: *mut f32);
-    /// That of sixteen rows in blocks, written over dy.
+    /// The rows of `group` are there, of at least one column each, and dx overlaps nothing.
+    unsafe fn rows<S: Simd>(&self, s: S, group: &Group);
+    /// Those of sixteen rows in blocks, written over dy.
     ///
     /// # Safety
     /// Both blocks hold `cols` ≤ 16 columns.
@@ -94,12 +110,21 @@ fn run(ctx: &Context, ns: f64, cols: usize, y: &[f32], dy: &[f32], dx: &mut [f32
     }
     let n = dx.len();
     let step = (CHUNK / cols).max(1) * cols;
+    let stream = streams(n, cols);
     let dx = Shared::new(dx);
     ctx.for_each(Work::elements(n, ns), n.div_ceil(step), |task| {
         let range = task * step..n.min((task + 1) * step);
         // SAFETY: tasks have disjoint ranges.
         let dx = unsafe { dx.piece(range.clone()) };
-        ctx.dispatch(Rows { cols, y: &y[range.clone()], dy: &dy[range], dx, row });
+        ctx.dispatch(Rows {
+            cols,
+            y: &y[range.clone()],
+            dy: &dy[range],
+            dx,
+            row,
+            stream,
+            far: size_of_val(y) >= FAR_BYTES,
+        });
     });
 }
 
@@ -109,6 +134,9 @@ struct Rows<'a, R> {
     dy: &'a [f32],
     dx: &'a mut [f32],
     row: &'a R,
+    stream: bool,
+    /// Whether the tensors are too large for the nearer caches.
+    far: bool,
 }
 
 impl<R: Row> Kernel for Rows<'_, R> {
@@ -116,7 +144,9 @@ impl<R: Row> Kernel for Rows<'_, R> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (cols, n) = (self.cols, self.dx.len());
+        let head = whole_vectors(self.dx.as_ptr(), n, self.stream).0;
         let (y, dy, dx) = (self.y.as_ptr(), self.dy.as_ptr(), self.dx.as_mut_ptr());
+        let most = (GROUP_ELEMENTS / cols).clamp(1, GROUP);
         let mut i = 0;
         // SAFETY: all three hold whole rows of cols floats (check, run).
         unsafe {
@@ -126,10 +156,39 @@ impl<R: Row> Kernel for Rows<'_, R> {
                 i += LANES * cols;
             }
             while i < n {
-                self.row.row(s, cols, y.add(i), dy.add(i), dx.add(i));
-                i += cols;
+                let rows = most.min((n - i) / cols);
+                let (y, dy, dx) = (y.add(i), dy.add(i), dx.add(i));
+                let ahead = if self.far && rows * cols <= GROUP_ELEMENTS { rows * cols } else { 0 };
+                self.row.rows(s, &Group { rows, cols, y, dy, dx, head, stream: self.stream, ahead });
+                i += rows * cols;
             }
         }
+        if self.stream {
+            s.fence();
+        }
+    }
+}
+
+/// Some rows, one after another.
+struct Group {
+    rows: usize,
+    cols: usize,
+    y: *const f32,
+    dy: *const f32,
+    dx: *mut f32,
+    /// Columns before the first whole vector, so that vectors are aligned where they stream.
+    head: usize,
+    stream: bool,
+    /// Elements to the group that comes next, to be asked for while this one is written; 0 if it is not.
+    ahead: usize,
+}
+
+impl Group {
+    /// y, dy and dx of a row.
+    #[inline(always)]
+    fn row(&self, r: usize) -> (*const f32, *const f32, *mut f32) {
+        let at = r * self.cols;
+        (self.y.wrapping_add(at), self.dy.wrapping_add(at), self.dx.wrapping_add(at))
     }
 }
 
@@ -157,26 +216,80 @@ impl<R: Row> Kernel for SixteenRows<'_, R> {
     }
 }
 
-/// The first column that holds `top`, the row's maximum; the first column if none does (a row of NaN).
-///
+/// A row's largest y: of each lane's the first, of those the lowest lane's. The first column if no y is a number above
+/// −Inf.
+struct Top {
+    at: usize,
+    dy: f32,
+}
+
 /// # Safety
-/// y is valid for reading `n` floats.
+/// y and dy are valid for reading `cols` ≥ 1 floats.
 #[inline(always)]
-unsafe fn position<S: Simd>(s: S, y: *const f32, n: usize, top: f32) -> usize {
-    let t = s.splat(top);
+unsafe fn top<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32) -> Top {
+    let (mut most, mut at) = (s.splat(f32::NEG_INFINITY), s.zero());
     let mut i = 0;
-    // SAFETY: every load ends at or before n.
+    // SAFETY: every load ends at or before cols, and `at` holds columns.
     unsafe {
-        while i + LANES <= n {
-            let found = s.bits_m(s.eq(s.load(y.add(i)), t));
-            if found != 0 {
-                return i + found.trailing_zeros() as usize;
-            }
+        let mut its_dy = s.splat(*dy);
+        while i + LANES <= cols {
+            let v = s.load(y.add(i));
+            let more = s.gt(v, most);
+            most = s.max(v, most);
+            its_dy = s.select(more, s.load(dy.add(i)), its_dy);
+            at = s.select(more, s.from_bits(s.splat_i(i as i32)), at);
             i += LANES;
         }
-        let found = s.bits_m(s.and_m(s.eq(s.load_first(y.add(i), n - i), t), s.first(n - i)));
-        if found != 0 { i + found.trailing_zeros() as usize } else { 0 }
+        if i < cols {
+            let n = cols - i;
+            let v = s.load_first(y.add(i), n);
+            let more = s.and_m(s.gt(v, most), s.first(n));
+            most = s.select(more, v, most);
+            its_dy = s.select(more, s.load_first(dy.add(i), n), its_dy);
+            at = s.select(more, s.from_bits(s.splat_i(i as i32)), at);
+        }
+        let found = s.bits_m(s.eq(most, s.splat(s.max_lane(most))));
+        let lane = (found | 1 << LANES).trailing_zeros() as usize % LANES;
+        Top { at: s.to_array_i(s.bits(at))[lane] as usize + lane, dy: s.to_array(its_dy)[lane] }
     }
+}
+
+/// Columns that [`about_the_largest`] tells apart.
+const KEYED: usize = 4096;
+
+/// The bits of a y that count beside its column.
+const UPPER: i32 = !(KEYED as i32 - 1);
+
+/// The column of about the largest y, by sign, exponent and 11 bits; of those that agree in these, the last. The first
+/// column if no y is a number.
+///
+/// # Safety
+/// y is valid for reading `cols` floats, from 1 to [`KEYED`].
+#[inline(always)]
+unsafe fn about_the_largest<S: Simd>(s: S, cols: usize, y: *const f32) -> usize {
+    let (upper, low) = (s.from_bits(s.splat_i(UPPER)), s.splat(f32::NEG_INFINITY));
+    let (mut column, step) = (s.from_array_i(COLUMNS), s.splat_i(LANES as i32));
+    let mut most = low;
+    let mut i = 0;
+    // SAFETY: every load ends at or before cols.
+    unsafe {
+        while i + BLOCK <= cols {
+            for k in 0..BLOCK / LANES {
+                let v = s.and(s.load(y.add(i + k * LANES)), upper);
+                most = s.max(s.or(v, s.from_bits(column)), most);
+                column = s.add_i(column, step);
+            }
+            i += BLOCK;
+        }
+        while i < cols {
+            let v = s.and(s.load_up_to(y.add(i), cols - i), upper);
+            let v = s.or(v, s.from_bits(column));
+            most = s.max(s.select(s.first((cols - i).min(LANES)), v, low), most);
+            column = s.add_i(column, step);
+            i += LANES;
+        }
+    }
+    (s.max_lane(most).to_bits() as usize % KEYED).min(cols - 1)
 }
 
 struct Plain;
@@ -186,68 +299,141 @@ impl Row for Plain {
     unsafe fn turned<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *mut f32) {
         // SAFETY: columns are below cols.
         unsafe {
-            let top = turned::max(s, y, cols);
-            let mut c = s.load(dy);
-            let mut pending = turned::all(s);
+            let upper = s.from_bits(s.splat_i(UPPER));
+            let (mut most, mut c) = (s.splat(f32::NEG_INFINITY), s.load(dy));
             for j in 0..cols {
-                let first = turned::first(s, s.load(y.add(j * LANES)), top, &mut pending);
-                c = s.select(first, s.load(dy.add(j * LANES)), c);
+                let v = s.and(s.load(y.add(j * LANES)), upper);
+                let v = s.or(v, s.from_bits(s.splat_i(j as i32)));
+                c = s.select(s.gt(v, most), s.load(dy.add(j * LANES)), c);
+                most = s.max(v, most);
             }
             let mut sums = [s.zero(); LANES];
             for j in 0..cols {
-                let (y, d) = (s.load(y.add(j * LANES)), s.sub(s.load(dy.add(j * LANES)), c));
-                sums[j] = s.fma(y, d, s.zero());
+                let d = s.sub(c, s.load(dy.add(j * LANES)));
+                sums[j] = s.fma(s.load(y.add(j * LANES)), d, s.zero());
+                s.store(dy.add(j * LANES), d);
             }
-            let sum = turned::narrow(s, &turned::fold(s, turned::widened(s, &sums, cols)));
+            let sum = turned::fold(s, sums, cols);
             for j in 0..cols {
                 let dy = dy.add(j * LANES);
-                s.store(dy, s.mul(s.load(y.add(j * LANES)), s.sub(s.sub(s.load(dy), c), sum)));
+                let d = s.sub(s.load(dy), sum);
+                s.store(dy, s.fnma(s.load(y.add(j * LANES)), d, s.zero()));
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn row<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *const f32, dx: *mut f32) {
-        // SAFETY: every load and store ends at cols; position is below cols.
+    unsafe fn rows<S: Simd>(&self, s: S, group: &Group) {
+        let (mut c, mut sums) = ([0f32; GROUP], [0f32; GROUP]);
+        // SAFETY: the contract; there are at most GROUP rows; columns are below cols.
         unsafe {
-            let c = *dy.add(position(s, y, cols, max(s, y, cols)));
-            // Σ y·(dy − c): lane i mod 16, in f32 over up to four vectors, these in f64; folded by halves.
-            let cv = s.splat(c);
-            let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
-            let mut i = 0;
-            while i + 4 * LANES <= cols {
-                let mut sum = s.mul(s.load(y.add(i)), s.sub(s.load(dy.add(i)), cv));
-                for k in 1..4 {
+            for r in 0..group.rows {
+                let (y, dy, _) = group.row(r);
+                c[r] = if group.cols <= KEYED {
+                    *dy.add(about_the_largest(s, group.cols, y))
+                } else {
+                    top(s, group.cols, y, dy).dy
+                };
+            }
+            for r in 0..group.rows {
+                let (y, dy, _) = group.row(r);
+                sums[r] = weighted(s, group.cols, y, dy, c[r]);
+            }
+            for r in 0..group.rows {
+                match (group.stream, group.ahead > 0) {
+                    (true, _) => write::<S, true, true>(s, group, r, c[r], sums[r]),
+                    (false, true) => write::<S, false, true>(s, group, r, c[r], sums[r]),
+                    (false, false) => write::<S, false, false>(s, group, r, c[r], sums[r]),
+                }
+            }
+        }
+    }
+}
+
+/// dx = y·(dy − Σ y·dy) of row `r`, given c and Σ y·(c − dy). Differences from c, not from dy, are what instructions take
+/// from memory; 0 − y·… makes every zero a positive one.
+///
+/// # Safety
+/// Row `r` is there.
+#[inline(always)]
+unsafe fn write<S: Simd, const STREAM: bool, const AHEAD: bool>(s: S, group: &Group, r: usize, c: f32, sum: f32) {
+    let (y, dy, dx) = group.row(r);
+    let (c, sum) = (s.splat(c), s.splat(sum));
+    let mut i = 0;
+    let mut part = group.head;
+    // SAFETY: every load and store ends at cols; streamed vectors are aligned (whole_vectors).
+    unsafe {
+        loop {
+            if part > 0 {
+                let d = s.sub(s.sub(c, s.load_first(dy.add(i), part)), sum);
+                s.store_first(dx.add(i), s.fnma(s.load_first(y.add(i), part), d, s.zero()), part);
+                i += part;
+            }
+            while i + BLOCK <= group.cols {
+                for k in 0..BLOCK / LANES {
                     let at = i + k * LANES;
-                    sum = s.fma(s.load(y.add(at)), s.sub(s.load(dy.add(at)), cv), sum);
+                    if AHEAD {
+                        s.prefetch(y.wrapping_add(at + group.ahead));
+                        s.prefetch(dy.wrapping_add(at + group.ahead));
+                    }
+                    let d = s.sub(s.sub(c, s.load(dy.add(at))), sum);
+                    put(s, dx.add(at), s.fnma(s.load(y.add(at)), d, s.zero()), STREAM);
                 }
-                let (a, b) = s.widen(sum);
-                (low, high) = (s.add_d(low, a), s.add_d(high, b));
-                i += 4 * LANES;
+                i += BLOCK;
             }
-            if i < cols {
-                let mut sum = s.zero();
-                while i < cols {
-                    let n = cols - i;
-                    // Past the end y is zero; dy is 0, and c may be infinite.
-                    let d = s.select(s.first(n.min(LANES)), s.sub(s.load_up_to(dy.add(i), n), cv), s.zero());
-                    sum = s.fma(s.load_up_to(y.add(i), n), d, sum);
-                    i += LANES;
-                }
-                let (a, b) = s.widen(sum);
-                (low, high) = (s.add_d(low, a), s.add_d(high, b));
-            }
-            let sum = s.splat(s.sum_dd(low, high) as f32);
-            let mut i = 0;
-            while i + LANES <= cols {
-                let d = s.sub(s.load(dy.add(i)), cv);
-                s.store(dx.add(i), s.mul(s.load(y.add(i)), s.sub(d, sum)));
+            while i + LANES <= group.cols {
+                let d = s.sub(s.sub(c, s.load(dy.add(i))), sum);
+                put(s, dx.add(i), s.fnma(s.load(y.add(i)), d, s.zero()), STREAM);
                 i += LANES;
             }
-            if i < cols {
-                let n = cols - i;
-                let d = s.sub(s.load_first(dy.add(i), n), cv);
-                s.store_first(dx.add(i), s.mul(s.load_first(y.add(i), n), s.sub(d, sum)), n);
+            if i == group.cols {
+                return;
+            }
+            part = group.cols - i;
+        }
+    }
+}
+
+/// Σ y·(c − dy): lane i mod 16, in f32 over a block of columns. Lanes fold by halves, in f32 if there is but one block;
+/// else blocks add lane by lane in f64.
+///
+/// # Safety
+/// y and dy are valid for reading `cols` floats.
+#[inline(always)]
+unsafe fn weighted<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32, c: f32) -> f32 {
+    let c = s.splat(c);
+    let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
+    let mut i = 0;
+    // SAFETY: every load ends at or before cols.
+    unsafe {
+        loop {
+            let mut sum = s.zero();
+            if i + BLOCK <= cols {
+                for k in 0..BLOCK / LANES {
+                    let at = i + k * LANES;
+                    sum = s.fma(s.load(y.add(at)), s.sub(c, s.load(dy.add(at))), sum);
+                }
+                i += BLOCK;
+            } else {
+                while i + LANES <= cols {
+                    sum = s.fma(s.load(y.add(i)), s.sub(c, s.load(dy.add(i))), sum);
+                    i += LANES;
+                }
+                if i < cols {
+                    let n = cols - i;
+                    // Past the end y is zero; dy is 0, and c may be infinite.
+                    let d = s.select(s.first(n), s.sub(c, s.load_first(dy.add(i), n)), s.zero());
+                    sum = s.fma(s.load_first(y.add(i), n), d, sum);
+                    i = cols;
+                }
+            }
+            if cols <= BLOCK {
+                return s.sum(sum) + 0.0;
+            }
+            let (a, b) = s.widen(sum);
+            (low, high) = (s.add_d(low, a), s.add_d(high, b));
+            if i == cols {
+                return s.sum_dd(low, high) as f32;
             }
         }
     }
@@ -260,79 +446,138 @@ impl Row for Log {
     unsafe fn turned<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *mut f32) {
         // SAFETY: columns are below cols.
         unsafe {
-            let top = turned::max(s, y, cols);
+            let low = s.splat(f32::NEG_INFINITY);
+            let (mut most, mut at, mut dy_top) = (low, s.zero(), s.load(dy));
+            for j in 0..cols {
+                let v = s.load(y.add(j * LANES));
+                let more = s.gt(v, most);
+                most = s.max(v, most);
+                at = s.select(more, s.from_bits(s.splat_i(j as i32)), at);
+                dy_top = s.select(more, s.load(dy.add(j * LANES)), dy_top);
+            }
+            let at = s.bits(at);
+            let top = s.select(s.eq(most, low), s.load(y), most);
             let zero = s.splat_d(0.0);
             let mut lanes = [(zero, zero); LANES];
-            let mut dy_top = s.load(dy);
-            let mut pending = turned::all(s);
             for j in 0..cols {
-                let d = s.load(dy.add(j * LANES));
-                let first = turned::first(s, s.load(y.add(j * LANES)), top, &mut pending);
-                dy_top = s.select(first, d, dy_top);
-                let (low, high) = s.widen(s.select(first, s.zero(), d));
-                lanes[j] = (s.add_d(zero, low), s.add_d(zero, high));
+                let d = s.select(s.eq_i(at, s.splat_i(j as i32)), s.zero(), s.load(dy.add(j * LANES)));
+                lanes[j] = s.widen(d);
             }
-            let others = turned::fold(s, lanes);
-            let (dy_tops, p_top) = (s.to_array(dy_top), s.to_array(vecmath::exp(s, top)));
-            let q_top = s.to_array(vecmath::expm1(s, top));
-            let (mut sum, mut at_top) = ([0f32; LANES], [0f32; LANES]);
-            for r in 0..LANES {
-                sum[r] = (others[r] + dy_tops[r] as f64) as f32;
-                at_top[r] = (-q_top[r] as f64 * dy_tops[r] as f64 - p_top[r] as f64 * others[r]) as f32;
-            }
-            let (sum, at_top) = (s.from_array(sum), s.from_array(at_top));
-            let nothing = s.eq(top, s.splat(f32::NEG_INFINITY));
-            let mut pending = turned::all(s);
+            let ends = Ends::of(s, top, s.to_array(dy_top), turned::fold_d(s, lanes, cols));
+            let nothing = s.eq(top, low);
+            let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; LANES];
             for j in 0..cols {
-                let (v, dy) = (s.load(y.add(j * LANES)), dy.add(j * LANES));
-                let first = turned::first(s, v, top, &mut pending);
-                let d = s.fnma(vecmath::exp(s, v), sum, s.load(dy));
-                s.store(dy, s.select(nothing, s.zero(), s.select(first, at_top, d)));
+                halves[j].write(vecmath::exp_fall_start(s, s.load(y.add(j * LANES))));
+            }
+            for j in 0..cols {
+                let dy = dy.add(j * LANES);
+                let d = s.fnma(vecmath::exp_fall_end(s, halves[j].assume_init()), ends.sum, s.load(dy));
+                let d = s.select(s.eq_i(at, s.splat_i(j as i32)), ends.at_top, d);
+                s.store(dy, s.select(nothing, s.zero(), d));
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn row<S: Simd>(&self, s: S, cols: usize, y: *const f32, dy: *const f32, dx: *mut f32) {
-        // SAFETY: every load and store ends at cols; position is below cols.
+    unsafe fn rows<S: Simd>(&self, s: S, group: &Group) {
+        let (mut at, mut tops, mut dys) = ([0i32; GROUP], [0f32; LANES], [0f32; LANES]);
+        let mut others = [0.0; LANES];
+        let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; STAGE];
+        let cols = group.cols;
+        // SAFETY: the contract; there are at most GROUP rows; every load and store ends at cols.
         unsafe {
-            let top = max(s, y, cols);
-            let at = position(s, y, cols, top);
-            let (top, dy_top) = (*y.add(at), *dy.add(at));
-            if top == f32::NEG_INFINITY {
+            for r in 0..group.rows {
+                let (y, dy, _) = group.row(r);
+                let top = top(s, cols, y, dy);
+                (at[r], tops[r], dys[r]) = (top.at as i32, *y.add(top.at), top.dy);
+            }
+            for r in 0..group.rows {
+                let dy = group.row(r).1;
+                // Σ dy without the largest's, in f64: lane i mod 16, folded by halves.
+                let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
+                let (mut column, step) = (s.from_array_i(COLUMNS), s.splat_i(LANES as i32));
+                let at = s.splat_i(at[r]);
                 let mut i = 0;
                 while i < cols {
-                    s.store_up_to(dx.add(i), s.zero(), cols - i);
+                    let d = s.load_up_to(dy.add(i), cols - i);
+                    let (a, b) = s.widen(s.select(s.eq_i(column, at), s.zero(), d));
+                    (low, high) = (s.add_d(low, a), s.add_d(high, b));
+                    column = s.add_i(column, step);
                     i += LANES;
                 }
-                return;
+                others[r] = s.sum_dd(low, high);
             }
-            // Σ dy without the largest's, in f64: lane i mod 16, folded by halves.
-            let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
-            let mut i = 0;
-            while i < cols {
-                let mut d = s.load_up_to(dy.add(i), cols - i);
-                if at / LANES * LANES == i {
-                    let lane = at - i;
-                    d = s.select(s.and_m(s.first(lane + 1), s.not_m(s.first(lane))), s.zero(), d);
+            let ends = Ends::of(s, s.from_array(tops), dys, others);
+            let (sums, at_tops) = (s.to_array(ends.sum), s.to_array(ends.at_top));
+            for r in 0..group.rows {
+                let (y, dy, dx) = group.row(r);
+                if tops[r] == f32::NEG_INFINITY {
+                    let mut i = 0;
+                    while i < cols {
+                        s.store_up_to(dx.add(i), s.zero(), cols - i);
+                        i += LANES;
+                    }
+                    continue;
                 }
-                let (a, b) = s.widen(d);
-                (low, high) = (s.add_d(low, a), s.add_d(high, b));
-                i += LANES;
+                let (sum, at_top) = (s.splat(sums[r]), s.splat(at_tops[r]));
+                let at = s.splat_i(at[r]);
+                let mut i = 0;
+                let mut part = group.head;
+                loop {
+                    if part > 0 {
+                        let v = s.fnma(
+                            vecmath::exp_fall(s, s.load_first(y.add(i), part)),
+                            sum,
+                            s.load_first(dy.add(i), part),
+                        );
+                        let column = s.add_i(s.from_array_i(COLUMNS), s.splat_i(i as i32));
+                        s.store_first(dx.add(i), s.select(s.eq_i(column, at), at_top, v), part);
+                        i += part;
+                    }
+                    let (mut column, step) =
+                        (s.add_i(s.from_array_i(COLUMNS), s.splat_i(i as i32)), s.splat_i(LANES as i32));
+                    while i + LANES <= cols {
+                        let count = ((cols - i) / LANES).min(STAGE);
+                        for (k, half) in halves[..count].iter_mut().enumerate() {
+                            half.write(vecmath::exp_fall_start(s, s.load(y.add(i + k * LANES))));
+                        }
+                        for half in &halves[..count] {
+                            let p = vecmath::exp_fall_end(s, half.assume_init());
+                            let v = s.select(s.eq_i(column, at), at_top, s.fnma(p, sum, s.load(dy.add(i))));
+                            put(s, dx.add(i), v, group.stream);
+                            column = s.add_i(column, step);
+                            i += LANES;
+                        }
+                    }
+                    if i == cols {
+                        break;
+                    }
+                    part = cols - i;
+                }
             }
-            let others = s.sum_dd(low, high);
-            let sum = s.splat((others + dy_top as f64) as f32);
-            let mut i = 0;
-            while i < cols {
-                let p = vecmath::exp(s, s.load_up_to(y.add(i), cols - i));
-                let v = s.fnma(p, sum, s.load_up_to(dy.add(i), cols - i));
-                s.store_up_to(dx.add(i), v, cols - i);
-                i += LANES;
-            }
-            let y_top = s.splat(top);
-            let p = s.to_array(vecmath::exp(s, y_top))[0] as f64;
-            let q = -s.to_array(vecmath::expm1(s, y_top))[0] as f64;
-            *dx.add(at) = (q * dy_top as f64 - p * others) as f32;
         }
+    }
+}
+
+/// Each lane's number.
+const COLUMNS: [i32; LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// What log-softmax's gradient takes of up to sixteen rows, a lane each: Σ dy, and the gradient at the largest y, which
+/// is (1 − p)·dy − p·Σ of the other dy.
+struct Ends<S: Simd> {
+    sum: S::F,
+    at_top: S::F,
+}
+
+impl<S: Simd> Ends<S> {
+    #[inline(always)]
+    fn of(s: S, top: S::F, dy_top: [f32; LANES], others: [f64; LANES]) -> Self {
+        let (p, q) = (s.to_array(vecmath::exp(s, top)), s.to_array(vecmath::expm1(s, top)));
+        let (mut sum, mut at_top) = ([0f32; LANES], [0f32; LANES]);
+        for r in 0..LANES {
+            sum[r] = (others[r] + dy_top[r] as f64) as f32;
+            at_top[r] = (-q[r] as f64 * dy_top[r] as f64 - p[r] as f64 * others[r]) as f32;
+        }
+        Ends { sum: s.from_array(sum), at_top: s.from_array(at_top) }
     }
 }

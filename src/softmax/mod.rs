@@ -14,6 +14,7 @@ pub use stored::*;
 
 use crate::context::Context;
 use crate::element::Storage;
+use crate::elementwise::STREAM_BYTES;
 use crate::error::{Result, check_len, product};
 use crate::simd::{LANES, Simd};
 use rows::{Pass, Stats, Turned};
@@ -56,6 +57,11 @@ pub fn softmax_forward_f32(ctx: &Context, rows: usize, cols: usize, x: &[f32], y
 /// `InvalidSize`, `OutOfMemory`.
 pub fn log_softmax_forward_f32(ctx: &Context, rows: usize, cols: usize, x: &[f32], y: &mut [f32]) -> Result {
     forward("log_softmax_forward_f32", ctx, true, rows, cols, x, y)
+}
+
+/// Whether an output of `n` floats in rows of `cols` goes past the caches. Rows of whole vectors only: then all are aligned alike.
+fn streams(n: usize, cols: usize) -> bool {
+    cols.is_multiple_of(LANES) && size_of::<f32>() * n >= STREAM_BYTES
 }
 
 fn check<T>(function: &'static str, rows: usize, cols: usize, slices: &[(&str, &[T])]) -> Result {
@@ -122,7 +128,7 @@ impl Pass for Softmax {
     }
 
     #[inline(always)]
-    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, _x: *const f32, y: *mut f32, n: usize) {
+    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, _: f32, _x: *const f32, y: *mut f32, n: usize) {
         let r = s.splat((1.0 / (1.0 + stats.rest)) as f32);
         let mut i = 0;
         while i < n {
@@ -155,8 +161,8 @@ impl Pass for LogSoftmax {
     }
 
     #[inline(always)]
-    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, x: *const f32, y: *mut f32, n: usize) {
-        let (m, log_sum) = (s.splat(stats.max), s.splat(stats.log_sum(s)));
+    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, log_sum: f32, x: *const f32, y: *mut f32, n: usize) {
+        let (m, log_sum) = (s.splat(stats.max), s.splat(log_sum));
         let mut i = 0;
         while i < n {
             // SAFETY: x and y hold n floats (contract).

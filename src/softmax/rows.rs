@@ -14,6 +14,7 @@ use crate::simd::{Kernel, LANES, Simd};
 use crate::softmax::turned::{self, Block, WIDEST};
 use crate::vecmath;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Columns of a chunk, and elements of a task: input and output stay in the second-level cache between passes.
@@ -78,11 +79,11 @@ pub(crate) trait Pass: Sync {
     fn pick(&self, _row: usize) -> usize {
         0
     }
-    /// The third pass over `n` columns at x and y.
+    /// The third pass over `n` columns at x and y, given ln Σ exp(x − max).
     ///
     /// # Safety
     /// x and y are valid for `n` floats, y only if there is an output.
-    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, x: *const f32, y: *mut f32, n: usize);
+    unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, log_sum: f32, x: *const f32, y: *mut f32, n: usize);
     /// Ends a row: what it adds to the total.
     ///
     /// # Safety
@@ -139,8 +140,51 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
     s.max_lane(s.max(s.max(m[0], m[1]), s.max(m[2], m[3])))
 }
 
-/// Sums exp(x − m), and max − x if `DROP`, over one chunk; stores the exponentials in y if `STORE`. While `leave_out`
-/// is set, the first element equal to m is left out, and `leave_out` cleared.
+/// Each lane's number.
+const COLUMNS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+
+/// [`max`] and the first column that holds it, of a short row; any column if the maximum is −Inf.
+///
+/// # Safety
+/// x is valid for reading `n` ≤ 2²⁴ floats.
+#[inline(always)]
+unsafe fn max_and_column<S: Simd>(s: S, x: *const f32, n: usize) -> (f32, f32) {
+    let (mut most, mut at) = (s.splat(f32::NEG_INFINITY), s.from_array(COLUMNS));
+    let (mut column, step) = (at, s.splat(LANES as f32));
+    let mut i = 0;
+    // SAFETY: every load ends at or before n.
+    unsafe {
+        while i + LANES <= n {
+            let v = s.load(x.add(i));
+            at = s.select(s.gt(v, most), column, at);
+            most = s.max(v, most);
+            column = s.add(column, step);
+            i += LANES;
+        }
+        if i < n {
+            let v = s.load_first(x.add(i), n - i);
+            let more = s.and_m(s.gt(v, most), s.first(n - i));
+            at = s.select(more, column, at);
+            most = s.select(more, v, most);
+        }
+    }
+    let top = s.max_lane(most);
+    let first = s.select(s.eq(most, s.splat(top)), at, s.splat(f32::INFINITY));
+    (top, s.min_lane(first))
+}
+
+/// Vectors that go through half an exponential, and then through the other half.
+pub(super) const STAGE: usize = 8;
+
+/// The element that a sum leaves out.
+enum LeaveOut<'a> {
+    /// The first that equals the maximum, while this is set; then it is cleared.
+    First(&'a mut bool),
+    /// The one in this column.
+    Column(f32),
+}
+
+/// Sums exp(x − m), and max − x if `DROP`, over one chunk; stores the exponentials in y if `STORE`.
 ///
 /// # Safety
 /// x is valid for reading `n` floats, and y for writing them if `STORE`; y may be x.
@@ -152,34 +196,54 @@ unsafe fn exp_sum<S: Simd, P: Pass>(
     y: *mut f32,
     n: usize,
     m: f32,
-    leave_out: &mut bool,
+    mut leave_out: LeaveOut<'_>,
 ) -> (f64, f64) {
     let m = s.splat(m);
     let low = s.splat(f32::NEG_INFINITY);
     let (mut sum_low, mut sum_high) = (s.splat_d(0.0), s.splat_d(0.0));
     let (mut drop_low, mut drop_high) = (s.splat_d(0.0), s.splat_d(0.0));
-    let mut pending = *leave_out;
+    let (mut column, step) = (s.from_array(COLUMNS), s.splat(LANES as f32));
+    let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; STAGE];
     let mut i = 0;
     while i < n {
         let end = n.min(i + BLOCK);
         let (mut sum, mut drop) = (s.zero(), s.zero());
         while i + LANES <= end {
-            // SAFETY: the vector ends at or before n, and is read before it is written.
-            let v = unsafe { s.load(x.add(i)) };
-            let below = s.sub(v, m);
-            let mut e = vecmath::exp_fall(s, below);
-            if P::STORE {
-                // SAFETY: as above.
-                unsafe { s.store(y.add(i), e) };
+            let count = ((end - i) / LANES).min(STAGE);
+            for (k, half) in halves[..count].iter_mut().enumerate() {
+                // SAFETY: count vectors end at or before n.
+                let below = s.sub(unsafe { s.load(x.add(i + k * LANES)) }, m);
+                if P::DROP {
+                    drop = s.sub(drop, below);
+                }
+                half.write(vecmath::exp_fall_start(s, below));
             }
-            if P::DROP {
-                drop = s.sub(drop, below);
+            for (k, half) in halves[..count].iter().enumerate() {
+                let at = i + k * LANES;
+                // SAFETY: just written.
+                let mut e = vecmath::exp_fall_end(s, unsafe { half.assume_init() });
+                let out = match &mut leave_out {
+                    LeaveOut::First(pending) if **pending => {
+                        // SAFETY: as above, and read before it is written.
+                        let x = unsafe { s.load(x.add(at)) };
+                        let found = s.bits_m(s.eq(x, m));
+                        without_first(s, found, e, pending)
+                    }
+                    LeaveOut::First(_) => e,
+                    LeaveOut::Column(left_out) => {
+                        let here = s.eq(column, s.splat(*left_out));
+                        column = s.add(column, step);
+                        s.select(here, s.zero(), e)
+                    }
+                };
+                if P::STORE {
+                    // SAFETY: as above.
+                    unsafe { s.store(y.add(at), e) };
+                }
+                e = out;
+                sum = s.add(sum, e);
             }
-            if pending {
-                e = without_first(s, s.bits_m(s.eq(v, m)), e, &mut pending);
-            }
-            sum = s.add(sum, e);
-            i += LANES;
+            i += count * LANES;
         }
         if i < end {
             let inside = s.first(end - i);
@@ -194,9 +258,11 @@ unsafe fn exp_sum<S: Simd, P: Pass>(
             if P::DROP {
                 drop = s.sub(drop, s.select(inside, below, s.zero()));
             }
-            if pending {
-                e = without_first(s, s.bits_m(s.eq(v, m)), e, &mut pending);
-            }
+            e = match &mut leave_out {
+                LeaveOut::First(pending) if **pending => without_first(s, s.bits_m(s.eq(v, m)), e, pending),
+                LeaveOut::First(_) => e,
+                LeaveOut::Column(left_out) => s.select(s.eq(column, s.splat(*left_out)), s.zero(), e),
+            };
             sum = s.add(sum, e);
             i = end;
         }
@@ -207,7 +273,6 @@ unsafe fn exp_sum<S: Simd, P: Pass>(
             (drop_low, drop_high) = (s.add_d(drop_low, a), s.add_d(drop_high, b));
         }
     }
-    *leave_out = pending;
     (s.sum_dd(sum_low, sum_high), s.sum_dd(drop_low, drop_high))
 }
 
@@ -320,6 +385,12 @@ impl<P: Pass> Kernel for Rows<'_, P> {
                 row += LANES;
                 continue;
             }
+            let count = LANES.min(end - row);
+            if !S::COMPACT && cols <= BLOCK && (row..row + count).all(|row| pass.wants(row)) {
+                total = s.outline(ShortRows { row, count, m: self.m, pass, total });
+                row += count;
+                continue;
+            }
             total = s.outline(OneRow { row, m: self.m, pass, total });
             row += 1;
         }
@@ -357,18 +428,75 @@ impl<P: Pass> Kernel for OneRow<'_, P> {
             let mut i = 0;
             while i < cols {
                 let n = CHUNK.min(cols - i);
-                let sums = exp_sum(s, pass, x.add(i), y.wrapping_add(i), n, pivot, &mut leave_out);
+                let out = LeaveOut::First(&mut leave_out);
+                let sums = exp_sum(s, pass, x.add(i), y.wrapping_add(i), n, pivot, out);
                 (rest, drop) = (rest + sums.0, drop + sums.1);
                 i += n;
             }
             let stats = Stats { max: pivot, rest: checked_rest(top, rest), drop, picked, empty };
-            pass.write(s, &stats, x, y, cols);
+            let log_sum = if P::WRITES && P::LOG_SUM { stats.log_sum(s) } else { 0.0 };
+            pass.write(s, &stats, log_sum, x, y, cols);
             total + pass.end(s, row, &stats, y)
         }
     }
 }
 
-/// The same of sixteen short rows.
+/// The same of up to sixteen rows of at most [`BLOCK`] columns, which go through each pass together: none waits for
+/// another's folds, and nothing branches on data.
+struct ShortRows<'a, P> {
+    row: usize,
+    count: usize,
+    m: &'a Matrix<'a>,
+    pass: &'a P,
+    total: f64,
+}
+
+impl<P: Pass> Kernel for ShortRows<'_, P> {
+    type Out = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let ShortRows { row, count, m, pass, mut total } = self;
+        let cols = m.cols;
+        let mut stats = [Stats { max: 0.0, rest: 0.0, drop: 0.0, picked: 0.0, empty: true }; LANES];
+        let (mut columns, mut rests, mut below) = ([0f32; LANES], [0.0; LANES], [0f32; LANES]);
+        // SAFETY: as for OneRow, of each row.
+        unsafe {
+            for r in 0..count {
+                let x = m.at(row + r, 0).0;
+                let (top, column) = max_and_column(s, x, cols);
+                let (max, empty) = pivot(top);
+                // An empty row leaves nothing out, for that may be NaN.
+                columns[r] = if empty { f32::INFINITY } else { column };
+                stats[r] = Stats { max, empty, picked: *x.add(pass.pick(row + r)), ..stats[r] };
+            }
+            for r in 0..count {
+                let (x, y) = m.at(row + r, 0);
+                let stats = &mut stats[r];
+                let sums = exp_sum(s, pass, x, y, cols, stats.max, LeaveOut::Column(columns[r]));
+                (stats.rest, stats.drop) = (checked_rest(stats.max, sums.0), sums.1);
+                rests[r] = stats.rest;
+                below[r] = stats.picked - stats.max;
+            }
+            let mut log_sums = [0f32; LANES];
+            if P::LOG_SUM {
+                log_sums = s.to_array(vecmath::log1p(s, turned::narrow(s, &rests)));
+            }
+            for r in 0..count {
+                let (x, y) = m.at(row + r, 0);
+                pass.write(s, &stats[r], log_sums[r], x, y, cols);
+            }
+            if P::ENDS {
+                let e = s.to_array(vecmath::exp(s, s.from_array(below)));
+                for r in 0..count {
+                    total += pass.end_with(row + r, &stats[r], log_sums[r], e[r], m.at(row + r, 0).1);
+                }
+            }
+        }
+        total
+    }
+}
+
+/// The same of sixteen short rows, a lane each.
 struct SixteenRows<'a, P> {
     row: usize,
     m: &'a Matrix<'a>,
@@ -397,10 +525,15 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
             let pivot = s.select(empty, s.zero(), top);
             let (mut sums, mut drops) = ([s.zero(); LANES], [s.zero(); LANES]);
             let mut pending = turned::all(s);
+            let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; LANES];
+            for j in 0..cols {
+                let below = s.sub(s.load(block.add(j * LANES)), pivot);
+                halves[j].write(vecmath::exp_fall_start(s, below));
+            }
             for j in 0..cols {
                 let v = s.load(block.add(j * LANES));
                 let below = s.sub(v, pivot);
-                let e = vecmath::exp_fall(s, below);
+                let e = vecmath::exp_fall_end(s, halves[j].assume_init());
                 if P::STORE {
                     s.store(block.add(j * LANES), e);
                 }
@@ -410,8 +543,8 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
                 let first = turned::first(s, v, pivot, &mut pending);
                 sums[j] = s.select(first, s.zero(), e);
             }
-            let mut rest = turned::fold(s, turned::widened(s, &sums, cols));
-            let drop = if P::DROP { turned::fold(s, turned::widened(s, &drops, cols)) } else { [0.0; LANES] };
+            let mut rest = turned::fold_d(s, turned::widened(s, &sums, cols), cols);
+            let drop = if P::DROP { turned::fold_d(s, turned::widened(s, &drops, cols), cols) } else { [0.0; LANES] };
             let (tops, pivots) = (s.to_array(top), s.to_array(pivot));
             for (rest, &top) in rest.iter_mut().zip(&tops) {
                 *rest = checked_rest(top, *rest);
@@ -547,7 +680,7 @@ impl<P: Pass> Kernel for ChunkSum<'_, P> {
     fn run<S: Simd>(mut self, s: S) -> (f64, f64) {
         let Chunk { x, y, n, .. } = self.chunk;
         // SAFETY: a chunk lies within its row (by_chunks), and there is an output if P stores (asserted in run).
-        unsafe { exp_sum(s, self.pass, x, y, n, self.pivot, &mut self.leave_out) }
+        unsafe { exp_sum(s, self.pass, x, y, n, self.pivot, LeaveOut::First(&mut self.leave_out)) }
     }
 }
 
@@ -562,8 +695,9 @@ impl<P: Pass> Kernel for ChunkWrite<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Chunk { x, y, n, .. } = self.chunk;
+        let log_sum = if P::LOG_SUM { self.stats.log_sum(s) } else { 0.0 };
         // SAFETY: a chunk lies within its row (by_chunks).
-        unsafe { self.pass.write(s, self.stats, x, y, n) }
+        unsafe { self.pass.write(s, self.stats, log_sum, x, y, n) }
     }
 }
 

@@ -130,34 +130,51 @@ pub(crate) fn first<S: Simd>(s: S, v: S::F, top: S::F, pending: &mut S::M) -> S:
 /// The columns of each row, in f64.
 pub(crate) type Lanes<S> = [(<S as Simd>::D, <S as Simd>::D); LANES];
 
-/// Columns in f64, as sums take them over from f32.
+/// The first `cols` columns in f64, as sums take them over from f32.
 #[inline(always)]
 pub(crate) fn widened<S: Simd>(s: S, sums: &[S::F; LANES], cols: usize) -> Lanes<S> {
     let zero = s.splat_d(0.0);
     let mut lanes = [(zero, zero); LANES];
     for j in 0..LANES.min(cols) {
-        let (low, high) = s.widen(sums[j]);
-        lanes[j] = (s.add_d(zero, low), s.add_d(zero, high));
+        lanes[j] = s.widen(sums[j]);
     }
     lanes
 }
 
-/// Sums each row by halves.
+/// Sums the first `cols` columns of each row by halves. The zero that ends it stands for those of the absent columns.
 #[inline(always)]
-pub(crate) fn fold<S: Simd>(s: S, mut lanes: Lanes<S>) -> [f64; LANES] {
+pub(crate) fn fold_d<S: Simd>(s: S, mut lanes: Lanes<S>, cols: usize) -> [f64; LANES] {
     let mut half = LANES / 2;
     while half > 0 {
         for j in 0..half {
-            lanes[j].0 = s.add_d(lanes[j].0, lanes[j + half].0);
-            lanes[j].1 = s.add_d(lanes[j].1, lanes[j + half].1);
+            if j + half < cols {
+                lanes[j].0 = s.add_d(lanes[j].0, lanes[j + half].0);
+                lanes[j].1 = s.add_d(lanes[j].1, lanes[j + half].1);
+            }
         }
         half /= 2;
     }
-    let (low, high) = (s.to_array_d(lanes[0].0), s.to_array_d(lanes[0].1));
+    let zero = s.splat_d(0.0);
+    let (low, high) = (s.to_array_d(s.add_d(lanes[0].0, zero)), s.to_array_d(s.add_d(lanes[0].1, zero)));
     let mut sums = [0.0; LANES];
     sums[..8].copy_from_slice(&low);
     sums[8..].copy_from_slice(&high);
     sums
+}
+
+/// [`fold_d`] in f32.
+#[inline(always)]
+pub(crate) fn fold<S: Simd>(s: S, mut lanes: [S::F; LANES], cols: usize) -> S::F {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for j in 0..half {
+            if j + half < cols {
+                lanes[j] = s.add(lanes[j], lanes[j + half]);
+            }
+        }
+        half /= 2;
+    }
+    s.add(lanes[0], s.zero())
 }
 
 /// Rounded to f32.

@@ -48,10 +48,23 @@ pub struct FallDd<F> {
 /// The bits of [`exp`] for x ≤ 0, by fewer operations; NaN passes.
 #[inline(always)]
 pub fn exp_fall<S: Simd>(s: S, x: S::F) -> S::F {
+    exp_fall_end(s, exp_fall_start(s, x))
+}
+
+/// The first half of [`exp_fall`]: 2ⁿ⁺⁶⁴ and r. Loops take some vectors through one half, then through the other: chains of
+/// operations are then short enough for the CPU to overlap several.
+#[inline(always)]
+pub fn exp_fall_start<S: Simd>(s: S, x: S::F) -> (S::F, S::F) {
     // Zero from −104 on.
-    let f = fall(s, s.max(s.splat(-110.0), x));
-    let p = s.add(s.fma(s.mul(f.r, f.r), f.q, f.r), s.splat(1.0));
-    s.mul(s.mul(p, f.up), s.splat(DOWN))
+    let (up, n, high) = step(s, s.max(s.splat(-110.0), x));
+    (up, s.fnma(n, s.splat(LN_2[1]), high))
+}
+
+#[inline(always)]
+pub fn exp_fall_end<S: Simd>(s: S, (up, r): (S::F, S::F)) -> S::F {
+    let r2 = s.mul(r, r);
+    let p = s.add(s.fma(r2, estrin6(s, &EXP, r, r2), r), s.splat(1.0));
+    s.mul(s.mul(p, up), s.splat(DOWN))
 }
 
 shared! {

@@ -39,8 +39,8 @@ mod normal;
 pub(crate) mod tables;
 
 pub use exp::{
-    DOWN, Fall, FallDd, Reduced, UP, exp, exp_fall, exp_of, exp_parts, exp2_held, expm1, expm1_of, expm1_parts, fall,
-    fall_dd, fall_short, reduce,
+    DOWN, Fall, FallDd, Reduced, UP, exp, exp_fall, exp_fall_end, exp_fall_start, exp_of, exp_parts, exp2_held, expm1,
+    expm1_of, expm1_parts, fall, fall_dd, fall_short, reduce,
 };
 pub use gate::{Gate, gate_finish, gate_start, squash_finish, squash_start};
 pub use log::{log, log1p};

@@ -68,12 +68,8 @@ fn programs_build_by_pkg_config() {
     quickstarts_by_pkg_config(&prefix, "lib", &["--static"]);
 }
 
-#[test]
-fn programs_build_by_cmake() {
-    if !have(&["cmake", "cc", "c++", "make", "strip"]) {
-        return;
-    }
-    let (_dir, prefix) = install(&[]);
+/// Builds and runs the programs of tests/install/project, with every target of the package.
+fn programs_of_the_project_by_cmake(prefix: &Path) {
     let build = prefix.join("build");
     let mut command = Command::new("cmake");
     command.arg("-S").arg(root().join("tests/install/project")).arg("-B").arg(&build);
@@ -84,6 +80,15 @@ fn programs_build_by_cmake() {
     for program in ["c_shared", "c_static", "cpp_shared", "cpp_static", "cpp_default"] {
         learns(&run(Command::new(build.join(program)).arg(DATA)));
     }
+}
+
+#[test]
+fn programs_build_by_cmake() {
+    if !have(&["cmake", "cc", "c++", "make", "strip"]) {
+        return;
+    }
+    let (_dir, prefix) = install(&[]);
+    programs_of_the_project_by_cmake(&prefix);
     // Another minor version below 1.0, or a newer one, is another library.
     for wanted in ["0.2", "1.0", "0.1.999"] {
         let mut command = Command::new("cmake");
@@ -99,6 +104,14 @@ fn programs_build_by_cmake() {
 /// The version in Cargo.toml.
 fn evenkeel_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+fn exports_the_functions_of_the_header_alone(library: &Path) {
+    let symbols = run(Command::new("nm").args(["-D", "--defined-only"]).arg(library));
+    let mut symbols: Vec<_> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    symbols.sort_unstable();
+    let listed = std::fs::read_to_string(root().join("tests/c_api/symbols.txt")).expect("the list");
+    assert_eq!(symbols, listed.lines().collect::<Vec<_>>());
 }
 
 #[test]
@@ -117,11 +130,49 @@ fn the_shared_library_has_its_abi_version_and_nothing_but_the_functions_of_the_h
         let target = prefix.join("lib").join(link).canonicalize().expect("a link that leads somewhere");
         assert_eq!(target, library.canonicalize().expect("a file"));
     }
-    let symbols = run(Command::new("nm").args(["-D", "--defined-only"]).arg(&library));
-    let mut symbols: Vec<_> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    symbols.sort_unstable();
-    let listed = std::fs::read_to_string(root().join("tests/c_api/symbols.txt")).expect("the list");
-    assert_eq!(symbols, listed.lines().collect::<Vec<_>>());
+    exports_the_functions_of_the_header_alone(&library);
+}
+
+/// Every file and link below a folder, with its path from there.
+fn files(dir: &Path) -> Vec<String> {
+    let found = run(Command::new("find").args([".", "!", "-type", "d"]).current_dir(dir));
+    let mut found: Vec<String> = found.lines().map(str::to_owned).collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+#[ignore = "cargo-c builds the library anew: minutes"]
+fn cargo_c_installs_what_the_script_does() {
+    if !have(&["cargo-cinstall", "pkg-config", "cmake", "cc", "c++", "strip", "readelf", "nm"]) {
+        return;
+    }
+    let (_script, wanted) = install(&[]);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let prefix = dir.path().join("prefix");
+    let mut command = Command::new("cargo");
+    command.args(["cinstall", "--release", "--libdir", "lib"]);
+    // In a folder of its own: cargo-c is another cargo, and each would undo what the other built.
+    command.arg("--target-dir").arg(root().join("target/cargo-c"));
+    run(command.arg("--prefix").arg(&prefix));
+    assert_eq!(files(&prefix), files(&wanted));
+    let header = |prefix: &Path| std::fs::read(prefix.join("include/evenkeel.h")).expect("a header");
+    assert!(header(&prefix) == header(&wanted));
+    for field in ["--modversion", "--libs-only-l"] {
+        assert_eq!(pkg_config(&prefix, "lib", &[field]), pkg_config(&wanted, "lib", &[field]));
+    }
+    let soname = |prefix: &Path| {
+        let dynamic = run(Command::new("readelf").arg("-d").arg(prefix.join("lib/libevenkeel.so")));
+        dynamic.lines().find(|line| line.contains("SONAME")).expect("a soname").to_owned()
+    };
+    assert_eq!(soname(&prefix), soname(&wanted));
+    exports_the_functions_of_the_header_alone(&prefix.join("lib/libevenkeel.so"));
+    quickstarts_by_pkg_config(&prefix, "lib", &[]);
+    programs_of_the_project_by_cmake(&prefix);
+    for file in files(&prefix).iter().filter(|file| file.contains(".so")) {
+        std::fs::remove_file(prefix.join(file)).expect("it was there");
+    }
+    quickstarts_by_pkg_config(&prefix, "lib", &["--static"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-limit=LIMIT
+limit=4500000
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 scripts/install.sh --from "${CARGO_TARGET_DIR:-target}/dist" --shared-only "$work/prefix"

@@ -1,6 +1,8 @@
 //! Steps on gradients in half the width, and what no split into tensors changes.
 
-use crate::common::{Rng, assert_same_bits, context, exact_contexts, exact_isas, isas, quick, repeated, specification};
+use crate::common::{
+    Rng, assert_same_bits, context, exact_contexts, exact_isas, isas, quick, repeated, specification, to_even,
+};
 use evenkeel::convert::{convert_f32_to_bf16, convert_f32_to_bf16_stochastic};
 use evenkeel::optim::*;
 use evenkeel::{Context, bf16, f16};
@@ -25,6 +27,7 @@ macro_rules! half_steps {
             let (mut a, mut b, mut c, mut copies) = (a, b, c, cut(sizes, &mut copy));
             let g = read(sizes, g);
             let report = $clip_adam(ctx, clip, o, &mut a, &g, &mut b, &mut c, Some(&mut copies)).unwrap();
+            let copy = to_even(&w, &copy);
             ([w, m, v].concat(), copy.iter().map(|h| h.to_bits()).collect(), report)
         }
 
@@ -34,6 +37,7 @@ macro_rules! half_steps {
             let (mut a, mut b, mut copies) = (cut(sizes, &mut w), cut(sizes, &mut m), cut(sizes, &mut copy));
             let g = read(sizes, g);
             let report = $clip_sgd(ctx, clip, o, &mut a, &g, Some(&mut b), Some(&mut copies)).unwrap();
+            let copy = to_even(&w, &copy);
             ([w, m].concat(), copy.iter().map(|h| h.to_bits()).collect(), report)
         }
     };
