@@ -195,6 +195,8 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (cols, rows) = (self.cols, self.rstd.len());
+        // This tile of dy and x, the next one, gamma and its sums lie in the first-level cache together.
+        let most = (TILE_ELEMENTS / 2 / cols).clamp(if self.stream { 1 } else { 2 }, TILE);
         let mut all = Rows::<T> {
             cols,
             dy: self.dy.as_ptr(),
@@ -206,10 +208,11 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
             dgamma: std::ptr::null_mut(),
             dbeta: std::ptr::null_mut(),
             stream: self.stream,
+            ahead: most * cols,
         };
         let params = !self.block.is_empty();
         let half = self.block.len() / 2;
-        let most = (TILE_ELEMENTS / cols).clamp(if self.stream { 1 } else { 2 }, TILE);
+        let mut tile = [Averages::default(); TILE];
         let mut start = 0;
         while start < rows {
             let end = rows.min(start + BLOCK * self.groups);
@@ -224,7 +227,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
                 // SAFETY: rows from r to r + count are inside of every tensor (run cut them alike), gamma and block hold a
                 // row's columns for every group.
                 unsafe {
-                    let tile = all.averages::<S, CENTER>(s, r, count, self.groups, self.mean, self.rstd);
+                    all.averages::<S, CENTER>(s, r, count, self.groups, self.mean, self.rstd, &mut tile);
                     let mut k = 0;
                     while k < count {
                         let pair = !S::COMPACT && k + 1 < count && !self.stream && self.groups == 1;
@@ -286,6 +289,17 @@ struct Averages {
     wide: bool,
 }
 
+impl Averages {
+    /// From Σ g, Σ g·x̂ and Σ x̂.
+    #[inline(always)]
+    fn new(mean: f32, rstd: f32, [g, gx, x]: [f64; 3], cols: usize) -> Averages {
+        let n = cols as f64;
+        let shift = -x / n;
+        let wide = !(g + gx + x).is_finite();
+        Averages { mean, rstd, shift: shift as f32, a: (g / n) as f32, b: ((gx + shift * g) / n) as f32, wide }
+    }
+}
+
 /// All rows of a task.
 struct Rows<T> {
     cols: usize,
@@ -299,6 +313,8 @@ struct Rows<T> {
     dbeta: *mut f32,
     head: usize,
     stream: bool,
+    /// Elements of a tile.
+    ahead: usize,
 }
 
 impl<T: Storage> Rows<T> {
@@ -306,6 +322,7 @@ impl<T: Storage> Rows<T> {
     ///
     /// # Safety
     /// The rows, at most [`TILE`], are inside of dy and x; gamma holds the columns of every group.
+    #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     unsafe fn averages<S: Simd, const CENTER: bool>(
         &self,
@@ -315,15 +332,26 @@ impl<T: Storage> Rows<T> {
         groups: usize,
         mean: &[f32],
         rstd: &[f32],
-    ) -> [Averages; TILE] {
+        rows: &mut [Averages; TILE],
+    ) {
         let (mean, rstd) = (&mean[r..r + count], &rstd[r..r + count]);
+        if count <= 2 {
+            // In registers: what was stored in parts comes back as a vector only after all stores before it, and those of
+            // the row before go to memory.
+            for k in 0..count {
+                let group = if groups == 1 { 0 } else { (r + k) % groups };
+                // SAFETY: the contract.
+                let sums = unsafe { self.sums::<S, CENTER>(s, r + k, group * self.cols, mean[k], rstd[k]) };
+                rows[k] = Averages::new(mean[k], rstd[k], sums, self.cols);
+            }
+            return;
+        }
         let [mut g, mut gx, mut x] = [[0.0; TILE]; 3];
         for k in 0..count {
             let group = if groups == 1 { 0 } else { (r + k) % groups };
             // SAFETY: the contract.
             [g[k], gx[k], x[k]] = unsafe { self.sums::<S, CENTER>(s, r + k, group * self.cols, mean[k], rstd[k]) };
         }
-        let mut rows = [Averages::default(); TILE];
         for k in 0..count {
             rows[k] = Averages { mean: mean[k], rstd: rstd[k], wide: !(g[k] + gx[k] + x[k]).is_finite(), ..rows[k] };
         }
@@ -338,7 +366,6 @@ impl<T: Storage> Rows<T> {
         for k in 0..count {
             rows[k] = Averages { shift: shift[k], a: a[k], b: b[k], ..rows[k] };
         }
-        rows
     }
 
     /// Σ g, Σ g·x̂ and Σ x̂ of row `r`, whose gamma is at `offset`; of the second alone without `CENTER`.
@@ -497,9 +524,9 @@ impl<T: Storage> Rows<T> {
                 let at = (r + k) * self.cols + i;
                 let [mean, rstd, shift, a, b] = splat[k];
                 if FULL {
-                    // The rows that come next, while these are written.
-                    s.prefetch(self.dy.wrapping_add(at + R * self.cols).cast());
-                    s.prefetch(self.x.wrapping_add(at + R * self.cols).cast());
+                    // The rows of the next tile, while these are written.
+                    s.prefetch(self.dy.wrapping_add(at + self.ahead).cast());
+                    s.prefetch(self.x.wrapping_add(at + self.ahead).cast());
                 }
                 let dy = load::<S, T, FULL>(s, self.dy.add(at), n);
                 let x = load::<S, T, FULL>(s, self.x.add(at), n);
