@@ -237,6 +237,29 @@ fn nan_and_infinity_make_their_row_nan_and_no_other() {
 }
 
 #[test]
+fn gradients_of_a_row_of_nan_are_nan_and_of_no_other() {
+    for ctx in contexts() {
+        for cols in [1, 2, 8, 16, 20, 64, 100, 17_000] {
+            // Sixteen short rows at once, and some more.
+            let rows = if cols <= 256 { 35 } else { 3 };
+            for bad in [0, 1, rows - 1] {
+                for (name, f) in BACKWARD {
+                    let x: Vec<f32> = (0..rows * cols).map(|i| (i % 7) as f32 * 0.5).collect();
+                    let y_of = if name == "softmax" { softmax_forward_f32 } else { log_softmax_forward_f32 };
+                    let mut y = forward(y_of, &ctx, [rows, cols], &x);
+                    y[bad * cols..][..cols].fill(f32::NAN);
+                    let dx = backward(f, &ctx, [rows, cols], &y, &x);
+                    for (row, dx) in dx.chunks_exact(cols).enumerate() {
+                        let what = format!("{name} {cols} columns, row {row} of {rows}, {bad} is bad, {ctx:?}");
+                        assert!(dx.iter().all(|v| if row == bad { v.is_nan() } else { v.is_finite() }), "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn backward_is_as_accurate_as_promised() {
     let mut rng = Rng::new(4);
     for ctx in contexts() {
