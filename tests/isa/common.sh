@@ -19,11 +19,12 @@ apt() {
   return 1
 }
 
-# need TOOL:PACKAGE...: installs with apt the packages whose tool, a command or a file, is not there.
+# need TOOL:PACKAGE...: installs with apt the packages whose tool, a command or a file (an absolute path), is not there.
 need() {
   local pair missing=() packages=()
   for pair; do
-    command -v "${pair%:*}" > /dev/null || [ -e "${pair%:*}" ] || { missing+=("${pair%:*}") packages+=("${pair#*:}"); }
+    # Files by absolute paths only: this folder has one called cmake.
+    command -v "${pair%:*}" > /dev/null || [[ $pair = /* && -e ${pair%:*} ]] || { missing+=("${pair%:*}") packages+=("${pair#*:}"); }
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   say "missing: ${missing[*]}; Debian's packages: ${packages[*]}"
