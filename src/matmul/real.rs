@@ -38,17 +38,18 @@ pub(crate) trait Vector<S: Simd, T>: Copy {
     /// a·b + c, rounded once.
     fn fma(s: S, a: Self, b: Self, c: Self) -> Self;
     fn mul(s: S, a: Self, b: Self) -> Self;
-    /// x·b + c, rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes after `p`.
+    /// x·b + c of `N` vectors, each rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes
+    /// after `p`.
     ///
     /// # Safety
     /// x is valid for reading.
-    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize, const N: usize>(
         s: S,
         p: *const T,
         stride: usize,
-        b: Self,
-        c: Self,
-    ) -> Self;
+        b: [Self; N],
+        c: [Self; N],
+    ) -> [Self; N];
     /// # Safety
     /// `p` is valid for reading a vector.
     unsafe fn load(s: S, p: *const T) -> Self;
@@ -110,15 +111,24 @@ macro_rules! vector {
                 $name(s.$mul(a.0, b.0))
             }
             #[inline(always)]
-            unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+            unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize, const N: usize>(
                 s: S,
                 p: *const $t,
                 stride: usize,
-                b: Self,
-                c: Self,
-            ) -> Self {
+                b: [Self; N],
+                c: [Self; N],
+            ) -> [Self; N] {
+                // Loops, for array::map is not inlined into functions with features of their own.
+                let (mut raw_b, mut raw_c, mut sums) = ([b[0].0; N], [c[0].0; N], c);
+                for i in 1..N {
+                    (raw_b[i], raw_c[i]) = (b[i].0, c[i].0);
+                }
                 // SAFETY: the contract.
-                $name(unsafe { s.$fma_splat::<OFFSET, ROWS>(p, stride, b.0, c.0) })
+                let raw = unsafe { s.$fma_splat::<OFFSET, ROWS, N>(p, stride, raw_b, raw_c) };
+                for i in 0..N {
+                    sums[i] = $name(raw[i]);
+                }
+                sums
             }
             #[inline(always)]
             unsafe fn load(s: S, p: *const $t) -> Self {

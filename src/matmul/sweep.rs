@@ -274,15 +274,17 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
                 macro_rules! step {
                     ($q:literal $i:literal $row:ident) => {
                         if $i < M {
-                            for v in 0..$count {
-                                acc[$i % M][v] = if M <= 2 {
-                                    // One splat for several vectors.
-                                    let at = if ROWS { a[0].wrapping_byte_add($i * stride).wrapping_add($q) } else { a[0].wrapping_add($i) };
-                                    T::Wide::<S>::fma(s, T::Wide::<S>::splat(s, *at), $row[v], acc[$i % M][v])
-                                } else if ROWS {
-                                    T::Wide::<S>::fma_splat::<$q, { $i % 3 }>(s, a[$i / 3 % M], stride, $row[v], acc[$i % M][v])
+                            if M <= 2 {
+                                // One splat for several vectors.
+                                let at = if ROWS { a[0].wrapping_byte_add($i * stride).wrapping_add($q) } else { a[0].wrapping_add($i) };
+                                for v in 0..$count {
+                                    acc[$i % M][v] = T::Wide::<S>::fma(s, T::Wide::<S>::splat(s, *at), $row[v], acc[$i % M][v]);
+                                }
+                            } else {
+                                acc[$i % M] = if ROWS {
+                                    T::Wide::<S>::fma_splat::<$q, { $i % 3 }, $count>(s, a[$i / 3 % M], stride, $row, acc[$i % M])
                                 } else {
-                                    T::Wide::<S>::fma_splat::<$i, 0>(s, a[0], 0, $row[v], acc[$i % M][v])
+                                    T::Wide::<S>::fma_splat::<$i, 0, $count>(s, a[0], 0, $row, acc[$i % M])
                                 };
                             }
                         }

@@ -167,13 +167,11 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     };
                     ($q:literal $row:ident: $($i:literal)*) => {$(
                         if $i < MR {
-                            for j in 0..NV {
-                                acc[$i % MR][j] = if ROWS {
-                                    V::fma_splat::<$q, { $i % 3 }>(s, a[$i / 3 % MR], stride, $row[j], acc[$i % MR][j])
-                                } else {
-                                    V::fma_splat::<$i, 0>(s, a[0], 0, $row[j], acc[$i % MR][j])
-                                };
-                            }
+                            acc[$i % MR] = if ROWS {
+                                V::fma_splat::<$q, { $i % 3 }, NV>(s, a[$i / 3 % MR], stride, $row, acc[$i % MR])
+                            } else {
+                                V::fma_splat::<$i, 0, NV>(s, a[0], 0, $row, acc[$i % MR])
+                            };
                         }
                     )*};
                 }

@@ -1,6 +1,6 @@
 //! Two `__m256`.
 
-use super::{Isa, Kernel, Simd};
+use super::{Isa, Kernel, Simd, splat};
 use core::arch::x86_64::*;
 
 /// AVX2 with FMA and F16C.
@@ -367,37 +367,46 @@ impl Simd for Avx2 {
         (a[0], a[1])
     }
     #[inline(always)]
-    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize, const N: usize>(
         self,
         p: *const f32,
         stride: usize,
-        b: [__m256; 2],
-        c: [__m256; 2],
-    ) -> [__m256; 2] {
-        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-        unsafe { splat::fma_ps2::<OFFSET, ROWS>(p, stride, b, c) }
+        b: [[__m256; 2]; N],
+        mut c: [[__m256; 2]; N],
+    ) -> [[__m256; 2]; N] {
+        for i in 0..N {
+            // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+            c[i] = unsafe { splat::fma_ps_ymm2::<OFFSET, ROWS>(p, stride, b[i], c[i]) };
+        }
+        c
     }
     #[inline(always)]
-    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize>(
+    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize, const N: usize>(
         self,
         p: *const f32,
         stride: usize,
-        b: __m256,
-        c: __m256,
-    ) -> __m256 {
-        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-        unsafe { splat::fma_ps::<OFFSET, ROWS>(p, stride, b, c) }
+        b: [__m256; N],
+        mut c: [__m256; N],
+    ) -> [__m256; N] {
+        for i in 0..N {
+            // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+            [c[i]] = unsafe { splat::fma_ps_ymm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]) };
+        }
+        c
     }
     #[inline(always)]
-    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize>(
+    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize, const N: usize>(
         self,
         p: *const f64,
         stride: usize,
-        b: [__m256d; 2],
-        c: [__m256d; 2],
-    ) -> [__m256d; 2] {
-        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-        unsafe { splat::fma_pd2::<OFFSET, ROWS>(p, stride, b, c) }
+        b: [[__m256d; 2]; N],
+        mut c: [[__m256d; 2]; N],
+    ) -> [[__m256d; 2]; N] {
+        for i in 0..N {
+            // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+            c[i] = unsafe { splat::fma_pd_ymm2::<OFFSET, ROWS>(p, stride, b[i], c[i]) };
+        }
+        c
     }
     #[inline(always)]
     fn ldexp(self, x: [__m256; 2], n: [__m256; 2]) -> [__m256; 2] {
@@ -516,92 +525,5 @@ pub(super) unsafe fn turn4_d(p: *const f64, ld: usize, last: usize, dst: *mut f6
             _mm256_storeu_pd(dst.add(2 * h * stride), _mm256_unpacklo_pd(r[2 * h], r[2 * h + 1]));
             _mm256_storeu_pd(dst.add((2 * h + 1) * stride), _mm256_unpackhi_pd(r[2 * h], r[2 * h + 1]));
         }
-    }
-}
-
-/// The steps of a register tile in assembly. With intrinsics the compiler moves loads of many steps ahead, for which the sums
-/// must leave their registers: half the speed. These keep their place. Inlined into entries, which have their features.
-mod splat {
-    use core::arch::asm;
-    use core::arch::x86_64::*;
-
-    /// The instructions of one step; `$place` says where the number stands, with `$stride` what it needs for that.
-    macro_rules! step {
-        ($broadcast:literal, $place:literal, [$($stride:tt)*], $number:ty, $p:ident, $($fma:literal, $c:ident $b:ident),*) => {
-            // SAFETY: reads the number that the contract names.
-            unsafe {
-                asm!(
-                    concat!($broadcast, " [{p} + {offset}", $place, "]"),
-                    $($fma,)*
-                    x = out(ymm_reg) _,
-                    p = in(reg) $p,
-                    $($stride)*
-                    offset = const OFFSET * size_of::<$number>(),
-                    $($b = in(ymm_reg) $b,)*
-                    $($c = inout(ymm_reg) $c,)*
-                    options(nostack, preserves_flags),
-                )
-            }
-        };
-    }
-
-    /// A step for each place that a row can have.
-    macro_rules! by_rows {
-        ($rows:ident, $stride:ident, $broadcast:literal, $($rest:tt)*) => {
-            match $rows {
-                0 => step!($broadcast, "", [], $($rest)*),
-                1 => step!($broadcast, " + {s}", [s = in(reg) $stride,], $($rest)*),
-                2 => step!($broadcast, " + 2*{s}", [s = in(reg) $stride,], $($rest)*),
-                _ => unreachable!(),
-            }
-        };
-    }
-
-    macro_rules! two {
-        ($name:ident, $number:ty, $vector:ty, $broadcast:literal, $first:literal, $second:literal) => {
-            /// # Safety
-            /// AVX2 and FMA; the number `OFFSET` elements and `ROWS` times `stride` bytes after `p` is valid for reading.
-            #[inline]
-            #[target_feature(enable = "avx2,fma")]
-            pub(super) unsafe fn $name<const OFFSET: usize, const ROWS: usize>(
-                p: *const $number,
-                stride: usize,
-                [b0, b1]: [$vector; 2],
-                [mut c0, mut c1]: [$vector; 2],
-            ) -> [$vector; 2] {
-                by_rows!(ROWS, stride, $broadcast, $number, p, $first, c0 b0, $second, c1 b1);
-                [c0, c1]
-            }
-        };
-    }
-    two!(
-        fma_ps2,
-        f32,
-        __m256,
-        "vbroadcastss {x}, dword ptr",
-        "vfmadd231ps {c0}, {x}, {b0}",
-        "vfmadd231ps {c1}, {x}, {b1}"
-    );
-    two!(
-        fma_pd2,
-        f64,
-        __m256d,
-        "vbroadcastsd {x}, qword ptr",
-        "vfmadd231pd {c0}, {x}, {b0}",
-        "vfmadd231pd {c1}, {x}, {b1}"
-    );
-
-    /// # Safety
-    /// AVX2 and FMA; the number `OFFSET` elements and `ROWS` times `stride` bytes after `p` is valid for reading.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn fma_ps<const OFFSET: usize, const ROWS: usize>(
-        p: *const f32,
-        stride: usize,
-        b: __m256,
-        mut c: __m256,
-    ) -> __m256 {
-        by_rows!(ROWS, stride, "vbroadcastss {x}, dword ptr", f32, p, "vfmadd231ps {c}, {x}, {b}", c b);
-        c
     }
 }

@@ -1,6 +1,6 @@
 //! One `__m512`.
 
-use super::{Isa, Kernel, Simd};
+use super::{Isa, Kernel, Simd, splat};
 use core::arch::x86_64::*;
 
 /// AVX-512 F, BW, DQ and VL.
@@ -168,6 +168,46 @@ impl Simd for Avx512 {
     fn prefetch_far(self, p: *const f32) {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize, const N: usize>(
+        self,
+        p: *const f32,
+        stride: usize,
+        b: [__m512; N],
+        mut c: [__m512; N],
+    ) -> [__m512; N] {
+        // SAFETY: the caller's contract; the token proves AVX-512.
+        unsafe {
+            if N == 2 {
+                [c[0], c[1 % N]] = splat::fma_ps_zmm2::<OFFSET, ROWS>(p, stride, [b[0], b[1 % N]], [c[0], c[1 % N]]);
+            } else {
+                for i in 0..N {
+                    [c[i]] = splat::fma_ps_zmm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]);
+                }
+            }
+        }
+        c
+    }
+    #[inline(always)]
+    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize, const N: usize>(
+        self,
+        p: *const f64,
+        stride: usize,
+        b: [__m512d; N],
+        mut c: [__m512d; N],
+    ) -> [__m512d; N] {
+        // SAFETY: the caller's contract; the token proves AVX-512.
+        unsafe {
+            if N == 2 {
+                [c[0], c[1 % N]] = splat::fma_pd_zmm2::<OFFSET, ROWS>(p, stride, [b[0], b[1 % N]], [c[0], c[1 % N]]);
+            } else {
+                for i in 0..N {
+                    [c[i]] = splat::fma_pd_zmm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]);
+                }
+            }
+        }
+        c
     }
     #[inline(always)]
     unsafe fn stream(self, p: *mut f32, v: __m512) {

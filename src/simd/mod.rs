@@ -38,6 +38,8 @@ mod halves;
 mod isa;
 mod portable;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod splat;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
@@ -334,51 +336,63 @@ pub trait Simd: Copy + Send + Sync + 'static {
     // Products with one number, the step of a register tile. Written in assembly where compilers, given many of them, hold
     // too much in registers at once and too little of the sums.
 
-    /// x·b + c in every lane, rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes after
-    /// `p`.
+    /// x·b + c of `N` vectors, each rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes
+    /// after `p`.
     ///
     /// # Safety
     /// x is valid for reading.
     #[inline(always)]
-    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize>(
+    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize, const N: usize>(
         self,
         p: *const f32,
         stride: usize,
-        b: Self::F,
-        c: Self::F,
-    ) -> Self::F {
+        b: [Self::F; N],
+        mut c: [Self::F; N],
+    ) -> [Self::F; N] {
         // SAFETY: the contract.
-        self.fma(self.splat(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) }), b, c)
+        let x = self.splat(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) });
+        for i in 0..N {
+            c[i] = self.fma(x, b[i], c[i]);
+        }
+        c
     }
-    /// [`Simd::fma_splat`] of half a vector.
+    /// [`Simd::fma_splat`] of halves of a vector.
     ///
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize>(
+    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize, const N: usize>(
         self,
         p: *const f32,
         stride: usize,
-        b: Self::H,
-        c: Self::H,
-    ) -> Self::H {
+        b: [Self::H; N],
+        mut c: [Self::H; N],
+    ) -> [Self::H; N] {
         // SAFETY: the contract.
-        self.fma_h(self.splat_h(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) }), b, c)
+        let x = self.splat_h(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) });
+        for i in 0..N {
+            c[i] = self.fma_h(x, b[i], c[i]);
+        }
+        c
     }
     /// [`Simd::fma_splat`] in f64.
     ///
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize>(
+    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize, const N: usize>(
         self,
         p: *const f64,
         stride: usize,
-        b: Self::D,
-        c: Self::D,
-    ) -> Self::D {
+        b: [Self::D; N],
+        mut c: [Self::D; N],
+    ) -> [Self::D; N] {
         // SAFETY: the contract.
-        self.fma_d(self.splat_d(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) }), b, c)
+        let x = self.splat_d(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) });
+        for i in 0..N {
+            c[i] = self.fma_d(x, b[i], c[i]);
+        }
+        c
     }
 
     // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.
