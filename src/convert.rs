@@ -122,7 +122,7 @@ impl<A: Storage, B: Storage> Kernel for PastCaches<'_, A, B> {
         let n = self.y.len();
         assert_eq!(self.x.len(), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let (head, end) = whole_vectors(y, n, true);
+        let (head, end) = whole_vectors::<S, _>(y, n, true);
         let stream = (end - head) / (STREAMS * TURN) * TURN;
         // SAFETY: loads and stores end at n, the length of both (asserted); those past the caches begin whole vectors after
         // the head, where y is aligned.

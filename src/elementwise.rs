@@ -22,6 +22,9 @@ pub(crate) const STREAM_BYTES: usize = 16 << 20;
 /// Halves that are widened at once.
 const BLOCK: usize = 1024;
 
+/// Elements for which it pays to begin with a part of a vector, so that the others are aligned.
+const WORTH_ALIGNING: usize = 8 * LANES;
+
 /// Vectors that pass through one stage before the first of them enters the next.
 const AHEAD: usize = 8;
 
@@ -201,7 +204,7 @@ impl<A: Storage, B: Storage> Kernel for Convert<'_, A, B> {
         let n = self.y.len();
         assert_eq!(self.x.len(), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let (head, end) = whole_vectors(y, n, self.stream);
+        let (head, end) = whole_vectors::<S, _>(y, n, self.stream);
         // SAFETY: loads and stores end at n, the length of both (asserted); streamed ones are aligned (whole_vectors).
         unsafe {
             if head > 0 {
@@ -220,11 +223,12 @@ impl<A: Storage, B: Storage> Kernel for Convert<'_, A, B> {
 }
 
 /// Where whole vectors begin and end. Those of a stream begin at a multiple of their size, for which fewer than 16
-/// elements are left before them.
+/// elements are left before them; so do those that are lines of the cache.
 #[inline(always)]
-pub(crate) fn whole_vectors<T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
+pub(crate) fn whole_vectors<S: Simd, T>(y: *const T, n: usize, stream: bool) -> (usize, usize) {
+    let align = stream || S::LINES && n >= WORTH_ALIGNING;
     let past = y.addr() / size_of::<T>() % LANES;
-    let head = if stream { ((LANES - past) % LANES).min(n) } else { 0 };
+    let head = if align { ((LANES - past) % LANES).min(n) } else { 0 };
     (head, head + (n - head) / LANES * LANES)
 }
 
@@ -253,7 +257,7 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
-        let (head, end) = whole_vectors(y, n, stream);
+        let (head, end) = whole_vectors::<S, _>(y, n, stream);
         let mut i = head;
         // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
         // In place, each vector is read to the end before it is written, and those after it are not touched by that. A
@@ -339,7 +343,7 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
         let y = self.y.as_mut_ptr();
         let a = self.a.map_or(y.cast_const(), |a| a.as_ptr());
         let b = self.b.map_or(y.cast_const(), |b| b.as_ptr());
-        let (head, end) = whole_vectors(y, n, stream);
+        let (head, end) = whole_vectors::<S, _>(y, n, stream);
         let mut i = head;
         // SAFETY: as in Run1.
         unsafe {

@@ -161,7 +161,7 @@ impl<G: Gate<I, O>, const I: usize, const O: usize> Kernel for &mut Run<'_, G, I
         for k in 0..O {
             y[k] = self.outputs[k].as_mut_ptr();
         }
-        let (head, end) = whole_vectors(y[0], n, stream);
+        let (head, end) = whole_vectors::<S, _>(y[0], n, stream);
         let mut i = head;
         // SAFETY: vectors end at n, the length of every slice (asserted); streamed ones are aligned (whole_vectors, pieces).
         unsafe {

@@ -184,7 +184,7 @@ impl Kernel for Affine<'_> {
         let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
         assert!(self.x.is_none_or(|x| x.len() == n) && self.first < cols);
         assert!(self.shift.len() == cols + LANES && self.factor.len() == cols + LANES);
-        let (head, end) = whole_vectors(y, n, self.stream);
+        let (head, end) = whole_vectors::<S, _>(y, n, self.stream);
         let step = LANES % cols;
         let mut j = (self.first + head) % cols;
         let mut i = head;

@@ -143,8 +143,8 @@ impl<O: Operand> Strip<O> {
                     let mut ahead = self.src.wrapping_add((p + ROWS_AHEAD).min(self.k - 1) * self.along);
                     let mut dst = dst.wrapping_add(p * nr);
                     for _ in 0..whole / nr {
-                        s.prefetch(ahead.cast());
                         for j in (0..nr).step_by(lanes) {
+                            s.prefetch(ahead.wrapping_add(j).cast());
                             O::load_up_to(s, src.add(j), lanes).store(s, dst.add(j));
                         }
                         src = src.wrapping_add(nr);
@@ -170,36 +170,16 @@ impl<O: Operand> Strip<O> {
     /// The strip is readable; width·k + SLACK elements are writable at `dst`.
     #[inline(always)]
     pub(super) unsafe fn pack_tiles<S: Simd>(self, s: S, dst: *mut O::Real, height: usize) {
-        let half = <O::Real as Real>::HALF;
-        // SAFETY: the contract; only the first `height` elements are read for the last tile, and for every tile of numbers
-        // that are widened.
+        // SAFETY: the contract.
         unsafe {
             match O::direct(self.src) {
-                Some(src) if self.across == 1 && height <= half => {
-                    // Some tiles at a time along the rows, so that memory is read nearly as it lies. A store's surplus is
-                    // overwritten by the rows after it.
-                    for i0 in (0..self.width).step_by(TILES * height) {
-                        let end = self.width.min(i0 + TILES * height);
-                        for p in 0..self.k {
-                            let (src, dst) = (src.wrapping_add(p * self.along), dst.wrapping_add(p * height));
-                            let mut i = i0;
-                            // What a store has too much must not reach the next tile.
-                            let surplus = p * height + half <= self.k * height;
-                            while i < end {
-                                s.prefetch(src.wrapping_add(ROWS_AHEAD * self.along + i).cast());
-                                i += LANES;
-                            }
-                            i = i0;
-                            while surplus && i + half <= self.width && i < end {
-                                <O::Real as Real>::Narrow::<S>::load(s, src.add(i)).store(s, dst.add(i * self.k));
-                                i += height;
-                            }
-                            while i < end {
-                                let row = <O::Real as Real>::Narrow::<S>::load_first(s, src.add(i), height);
-                                row.store_first(s, dst.add(i * self.k), height);
-                                i += height;
-                            }
-                        }
+                Some(src) if self.across == 1 && height <= <O::Real as Real>::LANES => {
+                    let Strip { across, along, width, k, .. } = self;
+                    let strip = Strip { src, across, along, width, k };
+                    if height <= <O::Real as Real>::HALF {
+                        strip.copy_tiles::<S, <O::Real as Real>::Narrow<S>>(s, dst, height);
+                    } else {
+                        strip.copy_tiles::<S, <O::Real as Real>::Wide<S>>(s, dst, height);
                     }
                 }
                 _ => {
@@ -334,6 +314,41 @@ impl<O: Operand> Kernel for &PackTiles<O> {
 }
 
 impl<T: Real> Strip<T> {
+    /// [`Strip::pack_tiles`] along rows, tiles of at most a vector.
+    ///
+    /// # Safety
+    /// As there; across is 1.
+    #[inline(always)]
+    unsafe fn copy_tiles<S: Simd, V: Vector<S, T>>(self, s: S, dst: *mut T, height: usize) {
+        // SAFETY: the contract; only the first `height` elements are read for the last tile.
+        unsafe {
+            // Some tiles at a time along the rows, so that memory is read nearly as it lies. A store's surplus is overwritten
+            // by the rows after it.
+            for i0 in (0..self.width).step_by(TILES * height) {
+                let end = self.width.min(i0 + TILES * height);
+                for p in 0..self.k {
+                    let (src, dst) = (self.src.wrapping_add(p * self.along), dst.wrapping_add(p * height));
+                    let mut i = i0;
+                    // What a store has too much must not reach the next tile.
+                    let surplus = p * height + V::LANES <= self.k * height;
+                    while i < end {
+                        s.prefetch(src.wrapping_add(ROWS_AHEAD * self.along + i).cast());
+                        i += LANES;
+                    }
+                    i = i0;
+                    while surplus && i + V::LANES <= self.width && i < end {
+                        V::load(s, src.add(i)).store(s, dst.add(i * self.k));
+                        i += height;
+                    }
+                    while i < end {
+                        V::load_first(s, src.add(i), height).store_first(s, dst.add(i * self.k), height);
+                        i += height;
+                    }
+                }
+            }
+        }
+    }
+
     /// Columns that are contiguous along k, in square blocks that turn in registers.
     ///
     /// # Safety

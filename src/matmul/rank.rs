@@ -4,6 +4,7 @@ use super::driver::{Pointer, Product};
 use super::epilogue::Epilogue;
 use super::pack::Operand;
 use super::real::{Real, Vector};
+use super::tile::LINE;
 use crate::context::Context;
 use crate::parallel::Work;
 use crate::simd::{Kernel, Simd};
@@ -148,12 +149,16 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
                     }
                 };
             }
-            let whole = x.cols / T::LANES * T::LANES;
-            for j in (0..whole).step_by(T::LANES) {
+            let head = if S::LINES { x.c.align_offset(LINE).min(x.cols) % T::LANES } else { 0 };
+            let end = head + (x.cols - head) / T::LANES * T::LANES;
+            if head > 0 {
+                vector!(0, head);
+            }
+            for j in (head..end).step_by(T::LANES) {
                 vector!(j, T::LANES);
             }
-            if whole < x.cols {
-                vector!(whole, x.cols - whole);
+            if end < x.cols {
+                vector!(end, x.cols - end);
             }
         }
     }

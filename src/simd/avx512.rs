@@ -63,6 +63,7 @@ fn first_bits(n: usize) -> __mmask16 {
 impl Simd for Avx512 {
     const ISA: Isa = Isa::Avx512;
     const FUSED: bool = true;
+    const LINES: bool = true;
     type F = __m512;
     type I = __m512i;
     type M = __mmask16;

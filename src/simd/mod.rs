@@ -74,6 +74,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const COMPACT: bool = false;
     /// Whether a vector is two registers, of which there are few: a loop that holds many numbers then goes by halves.
     const PAIRED: bool = false;
+    /// Whether a vector is a cache line: one at another address straddles two, and every store then counts double.
+    const LINES: bool = false;
     /// 16 × f32.
     type F: Copy;
     /// 16 × i32.

@@ -144,7 +144,9 @@ impl<R: Row> Kernel for Rows<'_, R> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (cols, n) = (self.cols, self.dx.len());
-        let head = whole_vectors(self.dx.as_ptr(), n, self.stream).0;
+        // Rows of whole vectors are all aligned alike.
+        let alike = cols.is_multiple_of(LANES);
+        let head = if alike { whole_vectors::<S, _>(self.dx.as_ptr(), n, self.stream).0 } else { 0 };
         let (y, dy, dx) = (self.y.as_ptr(), self.dy.as_ptr(), self.dx.as_mut_ptr());
         let most = (GROUP_ELEMENTS / cols).clamp(1, GROUP);
         let mut i = 0;
