@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::{Convert, STREAM_BYTES, STREAM_PIECE, put, whole_vectors};
+use crate::elementwise::{Convert, STREAM_BYTES, STREAM_PIECE, Way, put, whole_vectors};
 use crate::error::{Result, check_len};
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
@@ -98,7 +98,7 @@ fn convert<A: Storage, B: Storage>(function: &'static str, ctx: &Context, x: &[A
         if stream {
             ctx.dispatch(PastCaches { x: &x[range], y });
         } else {
-            ctx.dispatch(Convert { x: &x[range], y, stream });
+            ctx.dispatch(Convert { x: &x[range], y, way: Way::NEAR });
         }
     });
     Ok(())

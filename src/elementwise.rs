@@ -19,6 +19,31 @@ pub(crate) const STREAM_PIECE: usize = 128 * 1024;
 /// An output of this many bytes is not what caches hold for the next reader: it is better written past them.
 pub(crate) const STREAM_BYTES: usize = 16 << 20;
 
+/// An input of this many bytes comes from beyond the second-level cache.
+const FAR_BYTES: usize = 1 << 20;
+
+/// How a piece is read and written.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    /// Whether the output goes past the caches.
+    pub(crate) stream: bool,
+    /// Elements from one that is read to one that is asked for: by themselves CPUs do not look far enough ahead of long
+    /// computations. 0 where all is near.
+    pub(crate) ahead: usize,
+}
+
+impl Way {
+    pub(crate) const NEAR: Way = Way { stream: false, ahead: 0 };
+    /// 16 KiB in f32.
+    const AHEAD: usize = 4096;
+
+    fn of<T>(n: usize, in_place: bool) -> Way {
+        let bytes = n * size_of::<T>();
+        // In place, lines are in the cache already when they are written.
+        Way { stream: !in_place && bytes >= STREAM_BYTES, ahead: if bytes >= FAR_BYTES { Self::AHEAD } else { 0 } }
+    }
+}
+
 /// Halves that are widened at once.
 const BLOCK: usize = 1024;
 
@@ -80,7 +105,7 @@ pub(crate) use one_stage_map;
 /// # Panics
 /// If the lengths differ: callers check.
 pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut [T], f: impl Map1) {
-    each(ctx, ns, x, Input::Absent, y, &|x, _, y, stream| ctx.dispatch(&mut Run1 { x, y, stream, f }));
+    each(ctx, ns, x, Input::Absent, y, &|x, _, y, way| ctx.dispatch(&mut Run1 { x, y, way, f }));
 }
 
 /// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
@@ -89,19 +114,19 @@ pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut 
 /// If the lengths differ: callers check.
 pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
     let second = b.map_or(Input::Old, Input::Given);
-    each(ctx, ns, a, second, y, &|a, b, y, stream| ctx.dispatch(&mut Run2 { a, b, y, stream, f }));
+    each(ctx, ns, a, second, y, &|a, b, y, way| ctx.dispatch(&mut Run2 { a, b, y, way, f }));
 }
 
 /// [`map1`] of a piece, inside a task.
 pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
     assert!(x.len() == y.len());
-    ctx.dispatch(&mut Run1 { x: Some(x), y, stream: false, f });
+    ctx.dispatch(&mut Run1 { x: Some(x), y, way: Way::NEAR, f });
 }
 
 /// [`map2`] of a piece, inside a task.
 pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
     assert!(a.len() == y.len() && b.len() == y.len());
-    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, stream: false, f });
+    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, way: Way::NEAR, f });
 }
 
 /// A second input.
@@ -114,8 +139,8 @@ enum Input<'a, T> {
     Given(&'a [T]),
 }
 
-/// A piece in f32: its inputs, None for the output's old values; the output; whether it is written past the caches.
-type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32], bool) + Sync);
+/// A piece in f32: its inputs, None for the output's old values; the output; the way.
+type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32], Way) + Sync);
 
 /// Runs `piece` over all elements. It is the same code for every function: `piece` alone knows which.
 fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y: &mut [T], piece: Piece<'_>) {
@@ -126,13 +151,11 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         // Small calls are many: straight to the piece.
         if let Some(y) = T::as_f32_mut(y) {
             let _fp = FpEnv::enter(ctx.flush_subnormals());
-            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y, false);
+            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y, Way::NEAR);
         }
     }
-    // In place, lines are in the cache already when they are written.
-    let in_place = a.is_none() || matches!(b, Input::Old);
-    let stream = !in_place && size_of_val(y) >= STREAM_BYTES;
-    let step = if stream { STREAM_PIECE } else { PIECE };
+    let way = Way::of::<T>(n, a.is_none() || matches!(b, Input::Old));
+    let step = if way.stream { STREAM_PIECE } else { PIECE };
     let y = Shared::new(y);
     ctx.for_each(Work::elements(n, ns), n.div_ceil(step), |task| {
         let range = task * step..n.min((task + 1) * step);
@@ -140,12 +163,12 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         let y = unsafe { y.piece(range.clone()) };
         let (first, second) = (a.map(|a| &a[range.clone()]), second.map(|b| &b[range]));
         if let Some(y) = T::as_f32_mut(y) {
-            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y, stream);
+            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y, way);
         } else {
             let b = second.map_or(b, Input::Given);
-            through_blocks(ctx, first, b, y, stream, piece);
+            through_blocks(ctx, first, b, y, way, piece);
         }
-        if stream {
+        if way.stream {
             ctx.dispatch(Fence);
         }
     });
@@ -158,23 +181,24 @@ fn through_blocks<T: Storage>(
     a: Option<&[T]>,
     b: Input<'_, T>,
     y: &mut [T],
-    stream: bool,
+    way: Way,
     piece: Piece<'_>,
 ) {
     let (mut a_block, mut b_block) = ([0f32; BLOCK], [0f32; BLOCK]);
+    let read = Way { stream: false, ..way };
     let mut start = 0;
     for y in y.chunks_mut(BLOCK) {
         let n = y.len();
         let (wide, second) = (&mut a_block[..n], &mut b_block[..n]);
-        ctx.dispatch(Convert { x: a.map_or(&*y, |a| &a[start..start + n]), y: wide, stream: false });
+        ctx.dispatch(Convert { x: a.map_or(&*y, |a| &a[start..start + n]), y: wide, way: read });
         match b {
             Input::Absent => {}
-            Input::Old => ctx.dispatch(Convert { x: y, y: second, stream: false }),
-            Input::Given(b) => ctx.dispatch(Convert { x: &b[start..start + n], y: second, stream: false }),
+            Input::Old => ctx.dispatch(Convert { x: y, y: second, way: read }),
+            Input::Given(b) => ctx.dispatch(Convert { x: &b[start..start + n], y: second, way: read }),
         }
         let second = if matches!(b, Input::Absent) { None } else { Some(&*second) };
-        piece(None, second, wide, false);
-        ctx.dispatch(Convert { x: &*wide, y, stream });
+        piece(None, second, wide, Way::NEAR);
+        ctx.dispatch(Convert { x: &*wide, y, way: Way { ahead: 0, ..way } });
         start += n;
     }
 }
@@ -190,11 +214,11 @@ impl Kernel for Fence {
     }
 }
 
-/// y = x, from one storage to another, rounded if it is the narrower; past the caches if `stream`.
+/// y = x, from one storage to another, rounded if it is the narrower.
 pub(crate) struct Convert<'a, A, B> {
     pub(crate) x: &'a [A],
     pub(crate) y: &'a mut [B],
-    pub(crate) stream: bool,
+    pub(crate) way: Way,
 }
 
 impl<A: Storage, B: Storage> Kernel for Convert<'_, A, B> {
@@ -204,7 +228,7 @@ impl<A: Storage, B: Storage> Kernel for Convert<'_, A, B> {
         let n = self.y.len();
         assert_eq!(self.x.len(), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
-        let (head, end) = whole_vectors::<S, _>(y, n, self.stream);
+        let (head, end) = whole_vectors::<S, _>(y, n, self.way.stream);
         // SAFETY: loads and stores end at n, the length of both (asserted); streamed ones are aligned (whole_vectors).
         unsafe {
             if head > 0 {
@@ -212,7 +236,8 @@ impl<A: Storage, B: Storage> Kernel for Convert<'_, A, B> {
             }
             let mut i = head;
             while i < end {
-                put(s, y.add(i), A::load(s, x.add(i)), self.stream);
+                s.prefetch_far(x.wrapping_add(i + self.way.ahead).cast());
+                put(s, y.add(i), A::load(s, x.add(i)), self.way.stream);
                 i += LANES;
             }
             if i < n {
@@ -245,7 +270,7 @@ pub(crate) unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: 
 struct Run1<'a, F> {
     x: Option<&'a [f32]>,
     y: &'a mut [f32],
-    stream: bool,
+    way: Way,
     f: F,
 }
 
@@ -253,7 +278,7 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (stream, f) = (self.stream, self.f);
+        let (Way { stream, ahead }, f) = (self.way, self.f);
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
@@ -289,6 +314,7 @@ impl<F: Map1> Kernel for &mut Run1<'_, F> {
                     let count = ((end - i) / LANES).min(AHEAD);
                     let (x, y) = (x.add(i), y.add(i));
                     for j in 0..count {
+                        s.prefetch_far(x.wrapping_add(j * LANES + ahead));
                         mids[j].write(f.start(s, s.load(x.add(j * LANES))));
                     }
                     for j in 0..count {
@@ -330,7 +356,7 @@ struct Run2<'a, F> {
     a: Option<&'a [f32]>,
     b: Option<&'a [f32]>,
     y: &'a mut [f32],
-    stream: bool,
+    way: Way,
     f: F,
 }
 
@@ -338,7 +364,7 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (stream, f) = (self.stream, self.f);
+        let (Way { stream, ahead }, f) = (self.way, self.f);
         let n = self.y.len();
         let y = self.y.as_mut_ptr();
         let a = self.a.map_or(y.cast_const(), |a| a.as_ptr());
@@ -372,6 +398,8 @@ impl<F: Map2> Kernel for &mut Run2<'_, F> {
                     let count = ((end - i) / LANES).min(AHEAD);
                     let (a, b, y) = (a.add(i), b.add(i), y.add(i));
                     for j in 0..count {
+                        s.prefetch_far(a.wrapping_add(j * LANES + ahead));
+                        s.prefetch_far(b.wrapping_add(j * LANES + ahead));
                         mids[j].write(f.start(s, s.load(a.add(j * LANES))));
                     }
                     for j in 0..count {

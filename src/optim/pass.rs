@@ -11,7 +11,7 @@ use super::tensors::{Copies, Grads, Tensors};
 use super::update::{Gradient, Norms, Part, Parts};
 use crate::context::Context;
 use crate::element::Storage;
-use crate::elementwise::Convert;
+use crate::elementwise::{Convert, Way};
 use crate::simd::{Kernel, LANES, Simd};
 use crate::stochastic::{DRAWN, Draw, Half, NarrowByChance};
 use std::ops::Range;
@@ -192,7 +192,7 @@ impl Blocks {
         let (w, y) = unsafe { (&*pass.tensors.params.piece(tensor, range.clone()), to.piece(tensor, range)) };
         let Some(dice) = pass.tensors.dice else {
             // Not past the caches: a block's ends share their lines with the blocks beside it.
-            return pass.ctx.dispatch(Convert { x: w, y, stream: false });
+            return pass.ctx.dispatch(Convert { x: w, y, way: Way::NEAR });
         };
         let first = place % DRAWN;
         let position = place - first;

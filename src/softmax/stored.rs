@@ -4,7 +4,7 @@ use super::rows::CHUNK;
 use super::{backward, forward};
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::Convert;
+use crate::elementwise::{Convert, Way};
 use crate::error::Result;
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
@@ -43,12 +43,12 @@ pub(super) fn rows<T: Storage, const N: usize>(
             unsafe { (out.piece(range.clone()), wide.piece(worker * (N + 1) * step..(worker + 1) * (N + 1) * step)) };
         let (wide_y, wide) = wide.split_at_mut(step);
         for (x, wide) in inputs.iter().zip(wide.chunks_mut(step)) {
-            ctx.dispatch(Convert { x: &x[range.clone()], y: &mut wide[..len], stream: false });
+            ctx.dispatch(Convert { x: &x[range.clone()], y: &mut wide[..len], way: Way::NEAR });
         }
         let mut wide = wide.chunks(step);
         let wide = inputs.map(|_| &wide.next().expect("one for each input")[..len]);
         block(ctx, wide, &mut wide_y[..len]);
-        ctx.dispatch(Convert { x: &wide_y[..len], y, stream: false });
+        ctx.dispatch(Convert { x: &wide_y[..len], y, way: Way::NEAR });
     });
     Ok(())
 }
