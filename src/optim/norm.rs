@@ -69,6 +69,8 @@ pub(crate) fn grad_norm(ctx: &Context, grads: TensorList<'_>, tensor_norms: Opti
 const STREAMS: usize = 4;
 /// Elements of a turn: several lines of each stream are under way at once, and few enough that none is waited for.
 const TURN: usize = 128;
+/// Elements from one that is summed to one that is asked for.
+const AHEAD: usize = 1024;
 /// A list of this many bytes is not in caches.
 const FAR: usize = 16 << 20;
 
@@ -307,6 +309,7 @@ impl<T: Storage> Kernel for ByTurns<'_, T> {
             for (x, sum) in self.x.iter().zip(&mut sums) {
                 let mut squares = *sum;
                 for i in (start..start + TURN).step_by(LANES) {
+                    s.prefetch_far(x.as_ptr().wrapping_add(i + AHEAD).cast());
                     // SAFETY: i + 16 <= CHUNK, the length of x (asserted).
                     squares.add(s, unsafe { T::load(s, x.as_ptr().add(i)) });
                 }

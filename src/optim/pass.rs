@@ -25,6 +25,8 @@ pub(super) struct Pass<'a> {
     pub limit: f32,
     /// Whether an update can multiply gradients by all coefficients, and need do no more to them.
     pub plain: bool,
+    /// As that of [`Part`].
+    pub ahead: usize,
 }
 
 impl<'a> Pass<'a> {
@@ -35,7 +37,7 @@ impl<'a> Pass<'a> {
         let n = range.len();
         // SAFETY: pieces and their blocks are disjoint, and no list of params or states is read as a whole meanwhile.
         let w = unsafe { params.piece(tensor, range.clone()) }.as_mut_ptr();
-        *part = Part { w, g, states: part.states, n, coef, at };
+        *part = Part { w, g, states: part.states, n, coef, at, ahead: self.ahead };
         for (state, (_, list)) in part.states.iter_mut().zip(*states) {
             // SAFETY: as above.
             *state = unsafe { list.piece(tensor, range.clone()) }.as_mut_ptr();

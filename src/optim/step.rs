@@ -13,6 +13,11 @@ use crate::reduce::CHUNK;
 use crate::scratch::Scratch;
 use std::marker::PhantomData;
 
+/// A list of this many bytes is beyond the second-level cache, and what is updated is asked for so many elements ahead: four or
+/// five streams at once are more than CPUs look ahead in by themselves.
+const FAR: usize = 1 << 20;
+const AHEAD: usize = 1024;
+
 /// How gradients are clipped. Whitepaper §11.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(i32)]
@@ -210,7 +215,8 @@ fn drive(ctx: &Context, job: Job<'_, '_>, update: &(dyn Fn(Parts<'_>) + Sync)) -
     let coef = |tensor: usize| if by_tensor { Coef::new(factors[tensor] / scale) } else { common };
     let plain =
         limit == f32::INFINITY && if by_tensor { (0..count).all(|t| coef(t).is_split()) } else { common.is_split() };
-    let pass = Pass { ctx, tensors: &tensors, update, limit, plain };
+    let ahead = if plan.bytes::<f32>() < FAR { 0 } else { AHEAD };
+    let pass = Pass { ctx, tensors: &tensors, update, limit, plain, ahead };
     plan.parts::<PARTS>(ctx, ns, true, sums, |chunk| {
         let (mut squares, mut norms) = (Lanes::new(), Norms::new());
         let pieces = plan.pieces(list, chunk).map(|p| {

@@ -42,6 +42,8 @@ pub(super) struct Part {
     pub coef: Coef,
     /// Where w starts in the chunk.
     pub at: usize,
+    /// Elements from one that is updated to one that is asked for; 0 if all are near.
+    pub ahead: usize,
 }
 
 /// Gradients of a part. Halves come with where a copy of the new parameters goes, or null.
@@ -60,6 +62,7 @@ impl Part {
         n: 0,
         coef: Coef::ONE,
         at: 0,
+        ahead: 0,
     };
 }
 
@@ -85,6 +88,8 @@ pub(super) trait Form: Copy {
     /// # Safety
     /// They are in bounds.
     unsafe fn load_first<S: Simd>(self, s: S, i: usize, n: usize) -> S::F;
+    /// Asks for gradient i, which may be out of bounds.
+    fn ask<S: Simd>(self, s: S, i: usize);
     /// Whether new parameters are to be copied.
     fn copies(self) -> bool;
     /// Copies new parameters `from` to `to`, a number of whole vectors, from w.
@@ -117,6 +122,10 @@ impl Form for Full {
     unsafe fn load_first<S: Simd>(self, s: S, i: usize, n: usize) -> S::F {
         // SAFETY: the caller's contract.
         unsafe { s.load_first(self.0.add(i), n) }
+    }
+    #[inline(always)]
+    fn ask<S: Simd>(self, s: S, i: usize) {
+        s.prefetch_far(self.0.wrapping_add(i));
     }
     #[inline(always)]
     fn copies(self) -> bool {
@@ -162,6 +171,10 @@ impl Form for Halves {
         }
     }
     #[inline(always)]
+    fn ask<S: Simd>(self, s: S, i: usize) {
+        s.prefetch_far(self.g.wrapping_add(i).cast());
+    }
+    #[inline(always)]
     fn copies(self) -> bool {
         !self.copy.is_null()
     }
@@ -202,6 +215,18 @@ struct Pointers<G, const STATES: usize> {
     states: [*mut f32; STATES],
 }
 
+impl<G: Form, const STATES: usize> Pointers<G, STATES> {
+    /// Asks for element i of everything, which may be out of bounds.
+    #[inline(always)]
+    fn ask<S: Simd>(self, s: S, i: usize) {
+        s.prefetch_far(self.w.wrapping_add(i));
+        self.g.ask(s, i);
+        for state in self.states {
+            s.prefetch_far(state.wrapping_add(i));
+        }
+    }
+}
+
 /// A part this long begins with what is missing to a cache line, since loads and stores across two lines are slow; a shorter
 /// one is done before that pays.
 const ALIGNED: usize = 32 * LANES;
@@ -220,7 +245,7 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STA
         let Update { rule, parts: Parts { next, mut norms, .. } } = self.0;
         let mut part = Part::NONE;
         while next(&mut part) {
-            let Part { w, g, states, n, coef, at } = part;
+            let Part { w, g, states, n, coef, at, ahead } = part;
             let mut pointers = [std::ptr::null_mut(); STATES];
             pointers.copy_from_slice(&states[..STATES]);
             let p = Pointers { w, g: G::of(g), states: pointers };
@@ -247,6 +272,9 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STA
                     while i < whole {
                         let (from, to) = (i, if p.g.copies() { whole.min(i + COPIED) } else { whole });
                         while i < to {
+                            if ahead > 0 {
+                                p.ask(s, i + ahead);
+                            }
                             let (old, new) = apply.vector::<S, G, STATES>(s, p, i);
                             update.add(s, s.sub(new, old));
                             params.add(s, new);
@@ -262,6 +290,9 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STA
                     while i < whole {
                         let (from, to) = (i, if p.g.copies() { whole.min(i + COPIED) } else { whole });
                         while i < to {
+                            if ahead > 0 {
+                                p.ask(s, i + ahead);
+                            }
                             if S::PAIRED {
                                 apply.halves::<S, G, STATES>(s, p, i);
                             } else {
