@@ -15,13 +15,15 @@ pub(super) struct Block<'a, 'b, O: Operand, E> {
     pub plan: Plan,
     pub rows: Range<usize>,
     pub cols: Range<usize>,
+    /// So many columns before `cols` belong to the task too, as a panel of their own.
+    pub lead: usize,
     pub depth: Range<usize>,
     /// The packed slab of B and its columns, where the plan has one.
     pub slab: *const O::Real,
     pub slab_cols: Range<usize>,
     /// Room for the rows of A over one block of k, where the plan packs them.
     pub a_pack: *mut O::Real,
-    /// Room for panels of B over one block of k: as many as the plan packs at a time, else one.
+    /// Room for panels of B over one block of k: as many as the plan packs at a time, at least one.
     pub panel: *mut O::Real,
     pub c: *mut O::Real,
 }
@@ -61,6 +63,14 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
     #[inline(always)]
     fn down_panels<S: Simd>(&self, s: S, step: Step) {
         let nr = const { panel_width::<O::Real>(S::ISA) };
+        if let Some(panel) = self.lead_panel(s, step) {
+            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
+                self.tiles(s, step, rows, height, &panel, tiles, Some(Next::NOTHING));
+            }
+            if step.p0 + step.k == self.product.k {
+                self.finish(s, self.rows.clone(), panel.col..self.cols.start);
+            }
+        }
         let mut packed_to = self.cols.start;
         let mut j = self.cols.start;
         while j < self.cols.end {
@@ -91,6 +101,12 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let nr = const { panel_width::<O::Real>(S::ISA) };
         let whole = self.cols.len() / nr;
         let rest = self.cols.start + whole * nr;
+        // The last panel of a B in place is packed where the first one is.
+        let lead = self.lead_panel(s, step);
+        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
+            let Some(lead) = &lead else { break };
+            self.tiles(s, step, rows, height, lead, tiles, Some(Next::NOTHING));
+        }
         let last = (rest < self.cols.end).then(|| self.panel_at(s, step, rest, rest));
         for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
             for t in 0..tiles {
@@ -103,7 +119,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
                     self.tiles(s, step, rows.clone(), height, last, 1, None);
                 }
                 if step.p0 + step.k == self.product.k {
-                    self.finish(s, rows, self.cols.clone());
+                    self.finish(s, rows, self.cols.start - self.lead..self.cols.end);
                 }
             }
         }
@@ -195,6 +211,17 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let skipped = done * rows_per_tile;
         let tiles = rows.saturating_sub(skipped).div_ceil(rows_per_tile);
         Next { ptr: ptr.wrapping_add(skipped * row), row, lines, tiles }
+    }
+
+    /// The columns before `cols`, packed.
+    #[inline(always)]
+    fn lead_panel<S: Simd>(&self, s: S, step: Step) -> Option<Panel<O::Real>> {
+        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let cols = self.cols.start - self.lead..self.cols.start;
+        (self.lead > 0).then(|| {
+            self.pack_panels(s, step, cols.clone(), self.panel);
+            Panel { col: cols.start, width: cols.len(), ptr: self.panel.cast_const(), row: nr }
+        })
     }
 
     /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.
@@ -303,7 +330,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
         const { assert!((panel_width::<O::Real>(S::ISA) * K_BLOCK + SLACK) * size_of::<O::Real>() <= PANEL * 8) };
         let mut panel = [const { MaybeUninit::<f64>::uninit() }; PANEL];
         let panel = panel.as_mut_ptr().cast::<O::Real>();
-        if !x.n.is_multiple_of(nr) || self.plan.b != Source::InPlace {
+        let lead = x.lead(S::ISA, self.plan.b, self.c);
+        if !(x.n - lead).is_multiple_of(nr) || lead > 0 || self.plan.b != Source::InPlace {
             // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width, which packing may leave.
             unsafe { panel.write_bytes(0, K_BLOCK.min(x.k) * nr) };
         }
@@ -311,7 +339,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
             product: x,
             plan: self.plan,
             rows: 0..x.m,
-            cols: 0..x.n,
+            cols: lead..x.n,
+            lead,
             depth: 0..x.k,
             slab: std::ptr::null(),
             slab_cols: 0..0,

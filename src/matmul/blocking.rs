@@ -24,8 +24,8 @@ pub(super) const fn tile_rows(isa: Isa) -> usize {
 /// Rows of a tile of half a vector, where halves are registers of their own: as many accumulators as the whole tile has.
 pub(super) const fn narrow_rows(isa: Isa) -> usize {
     match isa {
-        Isa::Avx2 | Isa::Neon => 12,
-        Isa::Avx512 | Isa::Portable | Isa::Scalar => 0,
+        Isa::Avx512 | Isa::Avx2 | Isa::Neon => 12,
+        Isa::Portable | Isa::Scalar => 0,
     }
 }
 
@@ -36,6 +36,18 @@ pub(super) const fn tile_vectors(isa: Isa) -> usize {
         _ => 1,
     }
 }
+
+/// Whether a vector is a line of the cache, so that it pays to have the columns of tiles begin where lines of C do.
+pub(super) const fn aligns(isa: Isa) -> bool {
+    matches!(isa, Isa::Avx512)
+}
+
+/// Depth of k up to which that pays for the sake of C alone, and columns.
+pub(super) const ALIGN_DEPTH: usize = 16;
+pub(super) const ALIGN_COLS: usize = 256;
+
+/// Lanes of multiply-adds that take as long as turning one element while packing.
+pub(super) const TURN_COST: usize = 8;
 
 /// Rows of a packed block of A. 84 × 256 floats are 84 KiB: a second-level cache of 512 KiB whose pages fall at random
 /// keeps them beside what streams through it, where 252 rows lost 3 to 5 %. Machines with AVX-512 have 1 MiB or more. A

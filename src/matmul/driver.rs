@@ -1,10 +1,14 @@
 //! The ascending order: how a product is cut into tasks, and what each needs packed.
 
 use super::block::Block;
-use super::blocking::{B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, ROWS_SHARED, m_block, tile_rows, tile_vectors};
+use super::blocking::{
+    ALIGN_COLS, ALIGN_DEPTH, B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, ROWS_SHARED, aligns, m_block, tile_rows,
+    tile_vectors,
+};
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::Real;
+use super::tile::LINE;
 use crate::context::Context;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Isa, LANES};
@@ -145,6 +149,22 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         (ctx.workers(self.work(), threads) == 1).then_some(plan)
     }
 
+    /// Columns before those whose tiles begin where lines of C do, and of a B in place: a panel of their own, where it pays.
+    pub(super) fn lead(&self, isa: Isa, b: Source, c: *const O::Real) -> usize {
+        let line = LINE / size_of::<O::Real>();
+        let past = |p: *const O::Real| (LINE - p.addr() % LINE) % LINE / size_of::<O::Real>();
+        if E::GROUPS || !aligns(isa) || self.n < ALIGN_COLS || self.c_col != 1 || !self.c_row.is_multiple_of(line) {
+            return 0;
+        }
+        let lead = past(c);
+        let both = || {
+            b == Source::InPlace
+                && self.b.row.is_multiple_of(line)
+                && O::direct(self.b.ptr).is_some_and(|b| past(b) == lead)
+        };
+        if self.k <= ALIGN_DEPTH || both() { lead } else { 0 }
+    }
+
     fn work(&self) -> Work {
         // f64 vectors hold half as many numbers.
         Work::flops(2.0 * self.m as f64 * self.n as f64 * self.k as f64 * size_of::<O::Real>() as f64 / 4.0)
@@ -175,9 +195,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
         let a_len = if plan.a_in_place { 0 } else { (grid.rows.most() * depth + SLACK).next_multiple_of(LANES) };
         let panel_len = match plan.b {
             Source::Panels(count) => count * nr * depth,
-            // What the last panel of B has too few columns for.
-            Source::InPlace => nr * depth,
-            Source::Slab => 0,
+            // What the first or the last panel of B has too few columns for.
+            Source::InPlace | Source::Slab => nr * depth,
         };
         let private = a_len + (panel_len + SLACK).next_multiple_of(LANES);
         let b_len = if slab { (slab_k * slab_n + SLACK).next_multiple_of(LANES) } else { 0 };
@@ -189,8 +208,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
     pub(super) unsafe fn run(&self, ctx: &Context, x: &Layout, c: *mut O::Real, scratch: &mut [O::Real]) {
         let (packed, rest) = scratch.split_at_mut(x.b_len);
         let rest = Shared::new(rest);
+        let lead = self.lead(ctx.isa(), x.plan.b, c);
         let c = Pointer(c);
-        for j0 in (0..self.n).step_by(x.slab_n) {
+        for j0 in (lead..self.n).step_by(x.slab_n) {
             let cols = j0..self.n.min(j0 + x.slab_n);
             for p0 in (0..self.k).step_by(x.slab_k) {
                 let depth = p0..self.k.min(p0 + x.slab_k);
@@ -207,6 +227,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
                         product: self,
                         plan: x.plan,
                         rows,
+                        lead: if piece.start == lead { lead } else { 0 },
                         cols: piece,
                         depth: depth.clone(),
                         slab: slab.get(),

@@ -14,10 +14,10 @@ pub(crate) struct Finished<T = f32> {
     pub cols: usize,
 }
 
-/// A step on finished pieces. Every element of C is in exactly one piece; `col` is a multiple of 16.
+/// A step on finished pieces. Every element of C is in exactly one piece.
 pub(crate) trait Epilogue<T = f32>: Sync {
-    /// If true, one thread has all pieces of [`super::ROW_GROUP`] rows and 16 columns, and they come in ascending order
-    /// of rows.
+    /// If true, pieces begin at multiples of 16 columns, one thread has all pieces of [`super::ROW_GROUP`] rows and 16
+    /// columns, and they come in ascending order of rows.
     const GROUPS: bool = false;
 
     /// # Safety

@@ -364,35 +364,37 @@ impl<T: Real> Strip<T> {
             for block in (0..self.width.div_ceil(side)).rev() {
                 let i = block * side;
                 let (src, dst) = (self.src.wrapping_add(i * self.across), dst.add(i));
-                // With a constant in place of the last column, the addresses of a block are a few registers.
-                if self.width - i >= side {
-                    self.turn_columns(s, src, side - 1, dst, stride);
+                let left = self.width - i;
+                // With constants in place of the side and the last column, the addresses of a block are a few registers.
+                if left >= side {
+                    self.turn_columns(s, src, side, side - 1, dst, stride);
+                } else if side > T::HALF && left <= T::HALF {
+                    self.turn_columns(s, src, T::HALF, left - 1, dst, stride);
                 } else {
-                    self.turn_columns(s, src, self.width - i - 1, dst, stride);
+                    self.turn_columns(s, src, side, left - 1, dst, stride);
                 }
             }
         }
     }
 
     /// # Safety
-    /// As [`Strip::turn`], for the columns from `src` to the one `last` after it.
+    /// As [`Strip::turn`], for the columns from `src` to the one `last` after it, in blocks of `side`.
     #[inline(always)]
-    unsafe fn turn_columns<S: Simd>(self, s: S, src: *const T, last: usize, dst: *mut T, stride: usize) {
-        let side = T::turn_side(S::ISA);
+    unsafe fn turn_columns<S: Simd>(self, s: S, src: *const T, side: usize, last: usize, dst: *mut T, stride: usize) {
         // SAFETY: the contract.
         unsafe {
             let (mut at, mut to) = (src, dst);
             let mut left = self.k;
             while left >= LANES {
                 for _ in 0..LANES / side {
-                    T::turn(s, at, self.across, last, to, stride);
+                    T::turn(s, side, at, self.across, last, to, stride);
                     at = at.add(side);
                     to = to.add(side * stride);
                 }
                 left -= LANES;
             }
             while left >= side {
-                T::turn(s, at, self.across, last, to, stride);
+                T::turn(s, side, at, self.across, last, to, stride);
                 at = at.add(side);
                 to = to.add(side * stride);
                 left -= side;

@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::block::Small;
+use super::blocking::{TURN_COST, narrow_rows};
 use super::driver::{Layout, Plan, Product, View};
 use super::epilogue::{Epilogue, Finished, Plain};
 use super::pack::Operand;
@@ -66,8 +67,13 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         };
         let (a, b) = (view(self.a, self.trans_a, self.lda), view(self.b, self.trans_b, self.ldb));
         // Lanes run along the columns of C, or along its rows where it has too few columns to fill them.
-        let lanes = |x: usize| if x <= O::Real::HALF { O::Real::HALF } else { x.next_multiple_of(O::Real::LANES) };
-        let fuller = self.n * lanes(self.m) < self.m * lanes(self.n);
+        // What must be turned for that, which takes the longer the more rows it has, counts too.
+        let half = narrow_rows(ctx.isa()) > 0;
+        let lanes =
+            |x: usize| if half && x <= O::Real::HALF { O::Real::HALF } else { x.next_multiple_of(O::Real::LANES) };
+        let turns = |apart: bool, rows: usize| if apart { rows * TURN_COST } else { 0 };
+        let across = self.m * lanes(self.n) + turns(b.col != 1, self.n);
+        let fuller = self.n * lanes(self.m) + turns(a.row != 1, self.m) < across;
         let turned = self.n <= O::Real::LANES * 3 / 4 && fuller && !E::GROUPS;
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };

@@ -22,13 +22,13 @@ pub(crate) trait Real:
 
     /// a·b + c, rounded once where `S` can.
     fn fma<S: Simd>(a: Self, b: Self, c: Self) -> Self;
-    /// Side of the square block that [`Real::turn`] turns.
+    /// Side of the largest square block that [`Real::turn`] turns; [`Real::HALF`] is another.
     fn turn_side(isa: Isa) -> usize;
-    /// Row r of a square block stands at `p + min(r, last)·ld`; its element i is written to `dst[i·stride + r]`.
+    /// Row r of a square block of `side` stands at `p + min(r, last)·ld`; its element i is written to `dst[i·stride + r]`.
     ///
     /// # Safety
     /// Rows 0 to `last` of the block are valid for reading, `dst` for writing as said.
-    unsafe fn turn<S: Simd>(s: S, p: *const Self, ld: usize, last: usize, dst: *mut Self, stride: usize);
+    unsafe fn turn<S: Simd>(s: S, side: usize, p: *const Self, ld: usize, last: usize, dst: *mut Self, stride: usize);
 }
 
 /// A vector of `T`.
@@ -175,10 +175,10 @@ impl Real for f32 {
     }
 
     #[inline(always)]
-    unsafe fn turn<S: Simd>(s: S, p: *const f32, ld: usize, last: usize, dst: *mut f32, stride: usize) {
+    unsafe fn turn<S: Simd>(s: S, side: usize, p: *const f32, ld: usize, last: usize, dst: *mut f32, stride: usize) {
         // SAFETY: the contract.
         unsafe {
-            if const { matches!(S::ISA, Isa::Avx512) } {
+            if side == LANES {
                 let mut block = [s.zero(); LANES];
                 for r in 0..LANES {
                     block[r] = s.load(p.add(r.min(last) * ld));
@@ -215,7 +215,7 @@ impl Real for f64 {
     }
 
     #[inline(always)]
-    unsafe fn turn<S: Simd>(s: S, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
+    unsafe fn turn<S: Simd>(s: S, _: usize, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
         // SAFETY: the contract.
         unsafe { s.turn_d(p, ld, last, dst, stride) }
     }

@@ -191,6 +191,20 @@ impl Simd for Avx512 {
         c
     }
     #[inline(always)]
+    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize, const N: usize>(
+        self,
+        p: *const f32,
+        stride: usize,
+        b: [__m256; N],
+        mut c: [__m256; N],
+    ) -> [__m256; N] {
+        for i in 0..N {
+            // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+            [c[i]] = unsafe { splat::fma_ps_ymm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]) };
+        }
+        c
+    }
+    #[inline(always)]
     unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize, const N: usize>(
         self,
         p: *const f64,
