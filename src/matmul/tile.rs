@@ -84,7 +84,7 @@ impl<T: Real> Kernel for &Tiles<T> {
         } else if const { tile_vectors(S::ISA) } == 2 && self.cols > T::LANES {
             by_rows!(false tile_rows 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else if is_narrow::<T, S>(self.cols) {
-            by_rows!(true narrow_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12)
+            by_rows!(true narrow_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else {
             by_rows!(false tile_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         }

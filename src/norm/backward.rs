@@ -203,7 +203,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
             dsum: self.dsum.map_or(std::ptr::null(), |v| v.as_ptr()),
             x: self.x.as_ptr(),
             gamma: self.gamma.as_ptr(),
-            head: self.dx.as_deref().map_or(0, |dx| head(self.stream, dx)),
+            head: self.dx.as_deref().map_or(0, |dx| head::<S, _>(self.stream, dx, cols)),
             dx: self.dx.map_or(std::ptr::null_mut(), |v| v.as_mut_ptr()),
             dgamma: std::ptr::null_mut(),
             dbeta: std::ptr::null_mut(),

@@ -245,7 +245,7 @@ impl Kernel for MapRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let cols = self.cols;
-        let first = first_part(head(self.stream, self.y), cols);
+        let first = first_part(head::<S, _>(self.stream, self.y, cols), cols);
         let y = self.y.as_mut_ptr();
         for row in (0..self.y.len()).step_by(cols) {
             let (mut j, mut part) = (0, first);

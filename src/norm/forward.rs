@@ -111,7 +111,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Forward<'_, T, CENTER> {
             gamma: self.gamma.as_ptr(),
             beta: self.beta.as_ptr(),
             stream: self.stream,
-            head: head(self.stream, self.y),
+            head: head::<S, _>(self.stream, self.y, cols),
             ahead: step * cols,
         };
         let y = self.y.as_mut_ptr();

@@ -129,9 +129,12 @@ fn streams<T: Storage>(n: usize, cols: usize) -> bool {
     size_of::<T>() == size_of::<f32>() && cols.is_multiple_of(LANES) && n * size_of::<T>() >= STREAM_BYTES
 }
 
-/// Elements before the first aligned vector of an output that streams.
-fn head<T>(stream: bool, y: &[T]) -> usize {
-    if stream { (y.as_ptr().addr().wrapping_neg() % 64) / size_of::<T>() } else { 0 }
+/// Elements of a row of `cols` before its first aligned vector, where an output streams, or where a vector is a line of the
+/// cache and rows are all aligned alike.
+#[inline(always)]
+fn head<S: Simd, T>(stream: bool, y: &[T], cols: usize) -> usize {
+    let align = stream || S::LINES && cols.is_multiple_of(LANES);
+    if align { (y.as_ptr().addr().wrapping_neg() / size_of::<T>()) % LANES } else { 0 }
 }
 
 /// Columns of a row before its first whole vector: those before an aligned one, or all of a short row.

@@ -74,7 +74,7 @@ impl Kernel for Apply<'_> {
     fn run<S: Simd>(self, s: S) {
         let (mean, a, b) = (s.splat(self.mean), s.splat(self.a), s.splat(self.b));
         let n = self.x.len().min(self.y.len());
-        let mut part = first_part(head(self.stream, self.y), n);
+        let mut part = first_part(head::<S, _>(self.stream, self.y, n), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
         let mut i = 0;
         // SAFETY: parts and whole vectors end at n.
@@ -184,7 +184,7 @@ impl Kernel for Dx<'_> {
         let p = self.slope;
         let slope = [s.splat(p.mean), s.splat(p.rstd), s.splat(p.k), s.splat(p.c), s.splat(p.d)];
         let n = self.x.len().min(self.dy.len()).min(self.dx.len());
-        let mut part = first_part(head(self.stream, self.dx), n);
+        let mut part = first_part(head::<S, _>(self.stream, self.dx, n), n);
         let (dy, x, dx) = (self.dy.as_ptr(), self.x.as_ptr(), self.dx.as_mut_ptr());
         let mut i = 0;
         loop {

@@ -125,6 +125,9 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
     // SAFETY: every load ends at or before n.
     unsafe {
         while i + 4 * LANES <= n {
+            for k in 0..4 {
+                s.prefetch_far(x.wrapping_add(i + k * LANES + AHEAD));
+            }
             m[0] = s.max(s.load(x.add(i)), m[0]);
             m[1] = s.max(s.load(x.add(i + LANES)), m[1]);
             m[2] = s.max(s.load(x.add(i + 2 * LANES)), m[2]);
@@ -139,6 +142,9 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
     }
     s.max_lane(s.max(s.max(m[0], m[1]), s.max(m[2], m[3])))
 }
+
+/// Elements from one that is read for the first time to one that is asked for: they come while exponentials are computed.
+const AHEAD: usize = 4096;
 
 /// Each lane's number.
 const COLUMNS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
@@ -155,6 +161,7 @@ unsafe fn max_and_column<S: Simd>(s: S, x: *const f32, n: usize) -> (f32, f32) {
     // SAFETY: every load ends at or before n.
     unsafe {
         while i + LANES <= n {
+            s.prefetch_far(x.wrapping_add(i + AHEAD));
             let v = s.load(x.add(i));
             at = s.select(s.gt(v, most), column, at);
             most = s.max(v, most);
