@@ -240,6 +240,29 @@ fn tile_and_block_edges_have_the_specified_bits() {
     }
 }
 
+/// Where a vector is a line of the cache, the columns of tiles begin where lines of C do, wherever C begins: thin products,
+/// and a B in place that lies as C does. Narrow panels meet an A that was packed for whole tiles.
+#[test]
+fn columns_begin_where_lines_do_with_the_specified_bits() {
+    let contexts: Vec<Context> = common::exact_contexts().collect();
+    for skip in (0..16).step_by(if common::quick() { 5 } else { 1 }) {
+        for (ta, tb) in transposes() {
+            for (m, n, k) in [(5, 272usize, 3), (31, 256, 7), (45, 304, 16), (60, 521, 12), (400, 272, 9)] {
+                let pad = [skip % 3, skip % 2, n.next_multiple_of(16) - n];
+                let case = Case::new(ta, tb, m, n, k);
+                Case { beta: 0.5, pad, skip: [skip / 3, skip / 2, skip], ..case }.check(&contexts);
+            }
+        }
+        Case { beta: -1.0, skip: [1, skip, skip], ..Case::new(Transpose::No, Transpose::No, 20, 272, 300) }
+            .check(&contexts);
+        Case { skip: [1, skip, skip], ..Case::new(Transpose::No, Transpose::No, 7, 512, 290) }.check(&contexts);
+    }
+    for n in [513, 520, 527] {
+        Case { beta: 1.0, ..Case::new(Transpose::Yes, Transpose::No, 100, n, 70) }.check(&contexts);
+        Case::new(Transpose::No, Transpose::Yes, 400, n, 40).check(&contexts);
+    }
+}
+
 /// Shapes that cross every blocking parameter, on the fast instruction sets against the specification.
 #[test]
 fn large_shapes_have_the_specified_bits() {
