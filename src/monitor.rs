@@ -80,6 +80,9 @@ struct Stats<'a> {
 /// Elements that are taken to be normal numbers until their sums show otherwise.
 const BLOCK: usize = 64 * LANES;
 
+/// Elements from one that is read to one that is asked for.
+const AHEAD: usize = 4096;
+
 impl Kernel for Stats<'_> {
     type Out = [f64; 8];
     #[inline(always)]
@@ -131,6 +134,7 @@ fn block<S: Simd, const ZEROS: bool>(s: S, x: &[f32], held: &mut Held) -> bool {
     let mut zeros = s.splat_i(0);
     let mut i = 0;
     while i + LANES <= x.len() {
+        s.prefetch_far(x.as_ptr().wrapping_add(i + AHEAD));
         // SAFETY: 16 elements remain.
         let v = unsafe { s.load(x.as_ptr().add(i)) };
         let size = s.abs(v);

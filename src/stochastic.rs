@@ -91,6 +91,9 @@ impl Half for f16 {
     }
 }
 
+/// Elements from one that is rounded to one that is asked for: drawing bits and rounding take long.
+const AHEAD: usize = 1024;
+
 /// y = x, rounded by chance.
 pub(crate) struct NarrowByChance<'a, T> {
     pub(crate) x: &'a [f32],
@@ -110,6 +113,7 @@ impl<T: Half> Kernel for NarrowByChance<'_, T> {
         // SAFETY: vectors end at n, the length of all three (asserted); a half is a u16 in memory (Half's types).
         unsafe {
             while i + LANES <= n {
+                s.prefetch_far(x.wrapping_add(i + AHEAD));
                 let random = s.widen_w(s.load_w(bits.add(i)));
                 s.store_w(y.add(i), T::by_chance(s, s.load(x.add(i)), random));
                 i += LANES;
