@@ -331,8 +331,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
         let mut panel = [const { MaybeUninit::<f64>::uninit() }; PANEL];
         let panel = panel.as_mut_ptr().cast::<O::Real>();
         let lead = x.lead(S::ISA, self.plan.b, self.c);
-        if !(x.n - lead).is_multiple_of(nr) || lead > 0 || self.plan.b != Source::InPlace {
-            // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width, which packing may leave.
+        if !(x.n - lead).is_multiple_of(nr) || lead > 0 {
+            // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width of a panel that is not whole,
+            // which packing may leave.
             unsafe { panel.write_bytes(0, K_BLOCK.min(x.k) * nr) };
         }
         let block = Block {

@@ -1,6 +1,6 @@
 //! The gradients of softmax and log-softmax, row by row.
 
-use super::rows::{CHUNK, STAGE};
+use super::rows::{AHEAD, CHUNK, STAGE};
 use super::turned::{self, Block, WIDEST};
 use super::{check, stored, streams};
 use crate::context::Context;
@@ -235,6 +235,8 @@ unsafe fn top<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32) -> Top 
     unsafe {
         let mut its_dy = s.splat(*dy);
         while i + LANES <= cols {
+            s.prefetch_far(y.wrapping_add(i + AHEAD));
+            s.prefetch_far(dy.wrapping_add(i + AHEAD));
             let v = s.load(y.add(i));
             let more = s.gt(v, most);
             most = s.max(v, most);

@@ -144,7 +144,7 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
 }
 
 /// Elements from one that is read for the first time to one that is asked for: they come while exponentials are computed.
-const AHEAD: usize = 4096;
+pub(super) const AHEAD: usize = 4096;
 
 /// Each lane's number.
 const COLUMNS: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];

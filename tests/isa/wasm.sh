@@ -6,7 +6,8 @@ target=wasm32-wasip1
 need node:nodejs
 [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target" ||
   die "needs Rust's standard library for $target"
-export CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $here/wasi.mjs"
+# Node 20 may fall over a collection while a program's memory grows, unless it marks in one go.
+export CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings --no-incremental-marking --no-concurrent-marking $here/wasi.mjs"
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C target-feature=+simd128"
 # Nothing is shared with the native build, so build fast.
 export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
