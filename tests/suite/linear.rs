@@ -7,8 +7,18 @@ use evenkeel::matmul::{Transpose, matmul_f32};
 use evenkeel::{Context, Isa};
 
 const PARAM: f32 = 0.25;
-const SHAPES: [(usize, usize, usize); 8] =
-    [(1, 7, 9), (3, 20, 33), (4, 64, 5), (5, 17, 100), (16, 31, 47), (33, 64, 130), (2, 300, 3), (70, 5, 1)];
+const SHAPES: [(usize, usize, usize); 10] = [
+    (1, 7, 9),
+    (3, 20, 33),
+    (4, 64, 5),
+    (5, 17, 100),
+    (16, 31, 47),
+    (33, 64, 130),
+    (2, 300, 3),
+    (70, 5, 1),
+    (20, 9, 272),
+    (20, 272, 9),
+];
 
 fn vector(rng: &mut Rng, n: usize) -> Vec<f32> {
     rng.vec(n, |rng| rng.uniform(-2.0, 2.0))
