@@ -2,8 +2,8 @@
 # all.sh [--record] [NAME[:FILTER,...]...]: the test suite on the instruction sets sse2, wasm, neon, avx2, avx512, or on those
 # named and of those the tests that the filters choose, one after the other; with --record each run that passed is entered into
 # docs/instruction_sets.md. Without names it runs all of the suite but on avx2, whose machines run it with cargo test: of that
-# the vectors and the functions on them, in Bochs. That is about an hour and a half of a machine of two cores, most of it AVX-512
-# in Bochs; `all.sh --record avx512:norm::,norm_` is a part of it.
+# the vectors and the functions on them, in Bochs. That is eleven minutes of a machine of two cores with AVX-512, and an hour and a
+# half of one without, most of it in Bochs; `all.sh --record avx512:norm::,norm_` is a part of it.
 . "$(dirname "$0")/common.sh"
 record=no
 if [ "${1:-}" = --record ]; then
