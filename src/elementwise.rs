@@ -105,7 +105,7 @@ pub(crate) use one_stage_map;
 /// # Panics
 /// If the lengths differ: callers check.
 pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut [T], f: impl Map1) {
-    each(ctx, ns, x, Input::Absent, y, &|x, _, y, way| ctx.dispatch(&mut Run1 { x, y, way, f }));
+    each(ctx, ns, x, Input::Absent, y, &|part| ctx.dispatch(Run1 { part, f }));
 }
 
 /// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
@@ -114,19 +114,19 @@ pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut 
 /// If the lengths differ: callers check.
 pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
     let second = b.map_or(Input::Old, Input::Given);
-    each(ctx, ns, a, second, y, &|a, b, y, way| ctx.dispatch(&mut Run2 { a, b, y, way, f }));
+    each(ctx, ns, a, second, y, &|part| ctx.dispatch(Run2 { part, f }));
 }
 
 /// [`map1`] of a piece, inside a task.
 pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
     assert!(x.len() == y.len());
-    ctx.dispatch(&mut Run1 { x: Some(x), y, way: Way::NEAR, f });
+    ctx.dispatch(Run1 { part: &mut Part { a: Some(x), b: None, y, way: Way::NEAR }, f });
 }
 
 /// [`map2`] of a piece, inside a task.
 pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
     assert!(a.len() == y.len() && b.len() == y.len());
-    ctx.dispatch(&mut Run2 { a: Some(a), b: Some(b), y, way: Way::NEAR, f });
+    ctx.dispatch(Run2 { part: &mut Part { a: Some(a), b: Some(b), y, way: Way::NEAR }, f });
 }
 
 /// A second input.
@@ -139,8 +139,18 @@ enum Input<'a, T> {
     Given(&'a [T]),
 }
 
-/// A piece in f32: its inputs, None for the output's old values; the output; the way.
-type Piece<'a> = &'a (dyn Fn(Option<&[f32]>, Option<&[f32]>, &mut [f32], Way) + Sync);
+/// A piece in f32. It is made once and passed by reference: what is passed on by whole vectors right after its fields were
+/// stored waits for the stores, which small calls feel.
+struct Part<'a> {
+    /// None for the output's old values.
+    a: Option<&'a [f32]>,
+    /// The same, or there is none.
+    b: Option<&'a [f32]>,
+    y: &'a mut [f32],
+    way: Way,
+}
+
+type Piece<'a> = &'a (dyn Fn(&mut Part<'_>) + Sync);
 
 /// Runs `piece` over all elements. It is the same code for every function: `piece` alone knows which.
 fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y: &mut [T], piece: Piece<'_>) {
@@ -151,7 +161,8 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         // Small calls are many: straight to the piece.
         if let Some(y) = T::as_f32_mut(y) {
             let _fp = FpEnv::enter(ctx.flush_subnormals());
-            return piece(a.and_then(T::as_f32), second.and_then(T::as_f32), y, Way::NEAR);
+            let (a, b) = (a.and_then(T::as_f32), second.and_then(T::as_f32));
+            return piece(&mut Part { a, b, y, way: Way::NEAR });
         }
     }
     let way = Way::of::<T>(n, a.is_none() || matches!(b, Input::Old));
@@ -163,7 +174,7 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         let y = unsafe { y.piece(range.clone()) };
         let (first, second) = (a.map(|a| &a[range.clone()]), second.map(|b| &b[range]));
         if let Some(y) = T::as_f32_mut(y) {
-            piece(first.and_then(T::as_f32), second.and_then(T::as_f32), y, way);
+            piece(&mut Part { a: first.and_then(T::as_f32), b: second.and_then(T::as_f32), y, way });
         } else {
             let b = second.map_or(b, Input::Given);
             through_blocks(ctx, first, b, y, way, piece);
@@ -197,7 +208,7 @@ fn through_blocks<T: Storage>(
             Input::Given(b) => ctx.dispatch(Convert { x: &b[start..start + n], y: second, way: read }),
         }
         let second = if matches!(b, Input::Absent) { None } else { Some(&*second) };
-        piece(None, second, wide, Way::NEAR);
+        piece(&mut Part { a: None, b: second, y: wide, way: Way::NEAR });
         ctx.dispatch(Convert { x: &*wide, y, way: Way { ahead: 0, ..way } });
         start += n;
     }
@@ -267,21 +278,18 @@ pub(crate) unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: 
     unsafe { if stream { T::stream(s, y, v) } else { T::store(s, y, v) } }
 }
 
-struct Run1<'a, F> {
-    x: Option<&'a [f32]>,
-    y: &'a mut [f32],
-    way: Way,
+struct Run1<'a, 'b, F> {
+    part: &'a mut Part<'b>,
     f: F,
 }
 
-impl<F: Map1> Kernel for &mut Run1<'_, F> {
+impl<F: Map1> Kernel for Run1<'_, '_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (Way { stream, ahead }, f) = (self.way, self.f);
-        let n = self.y.len();
-        let y = self.y.as_mut_ptr();
-        let x = self.x.map_or(y.cast_const(), |x| x.as_ptr());
+        let Run1 { part: Part { a: x, y, way: Way { stream, ahead }, .. }, f } = self;
+        let (n, y, stream, ahead) = (y.len(), y.as_mut_ptr(), *stream, *ahead);
+        let x = x.map_or(y.cast_const(), |x| x.as_ptr());
         let (head, end) = whole_vectors::<S, _>(y, n, stream);
         let mut i = head;
         // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
@@ -352,23 +360,19 @@ impl<F: Map1> Kernel for &Edge1<F> {
     }
 }
 
-struct Run2<'a, F> {
-    a: Option<&'a [f32]>,
-    b: Option<&'a [f32]>,
-    y: &'a mut [f32],
-    way: Way,
+struct Run2<'a, 'b, F> {
+    part: &'a mut Part<'b>,
     f: F,
 }
 
-impl<F: Map2> Kernel for &mut Run2<'_, F> {
+impl<F: Map2> Kernel for Run2<'_, '_, F> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (Way { stream, ahead }, f) = (self.way, self.f);
-        let n = self.y.len();
-        let y = self.y.as_mut_ptr();
-        let a = self.a.map_or(y.cast_const(), |a| a.as_ptr());
-        let b = self.b.map_or(y.cast_const(), |b| b.as_ptr());
+        let Run2 { part: Part { a, b, y, way: Way { stream, ahead } }, f } = self;
+        let (n, y, stream, ahead) = (y.len(), y.as_mut_ptr(), *stream, *ahead);
+        let a = a.map_or(y.cast_const(), |a| a.as_ptr());
+        let b = b.map_or(y.cast_const(), |b| b.as_ptr());
         let (head, end) = whole_vectors::<S, _>(y, n, stream);
         let mut i = head;
         // SAFETY: as in Run1.

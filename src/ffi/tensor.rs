@@ -34,13 +34,20 @@ struct Element {
 impl Span {
     #[inline]
     fn new<T>(name: &'static str, address: usize, dims: &[usize], output: bool) -> Span {
-        let mut padded = [1; 4];
-        padded[4 - dims.len()..].copy_from_slice(dims);
+        // By a match: what was copied into an array piece by piece would be moved on by whole vectors, which waits for the
+        // stores, in every call.
+        let dims = match *dims {
+            [d] => [1, 1, 1, d],
+            [c, d] => [1, 1, c, d],
+            [b, c, d] => [1, b, c, d],
+            [a, b, c, d] => [a, b, c, d],
+            _ => unreachable!("{name} has {} dimensions", dims.len()),
+        };
         Span {
             name,
             address,
             element: Element { size: size_of::<T>(), align: align_of::<T>() },
-            dims: padded,
+            dims,
             len: Cell::new(UNCHECKED),
             leading: None,
             stride: None,
@@ -107,6 +114,19 @@ impl Span {
         Ok(between + (rows - 1) * ld + cols)
     }
 
+    /// Whether it is small, aligned, contiguous and not NULL, so that nothing is left to check but overlaps. Sets the length.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let [a, b, c, d] = self.dims;
+        // The product of four such numbers does not overflow.
+        const SMALL: usize = 1 << (usize::BITS / 4 - 1);
+        self.len.set(a.wrapping_mul(b).wrapping_mul(c.wrapping_mul(d)));
+        (a | b | c | d) < SMALL
+            && self.leading.is_none()
+            && self.address != 0
+            && self.address & (self.element.align - 1) == 0
+    }
+
     fn shape(&self) -> &[usize] {
         let first = self.dims.iter().position(|&d| d != 1).unwrap_or(3);
         &self.dims[first..]
@@ -144,6 +164,24 @@ impl Span {
 
 /// Every check on pointers, in this order for all arguments: NULL, sizes, leading dimensions, alignment, overlap.
 pub(super) fn check(function: &'static str, spans: &[&Span]) -> Result {
+    // Small calls feel every branch: what is plainly right is seen at one look.
+    if !spans.iter().all(|s| s.is_plain()) {
+        check_each(function, spans)?;
+    }
+    for (i, a) in spans.iter().enumerate() {
+        for b in &spans[i + 1..] {
+            // The output first: it is the argument at fault.
+            let (output, other) = if b.output { (b, a) } else { (a, b) };
+            if output.output && output.overlaps(other) && !output.allows(other) {
+                return Err(Error::overlap(function, format!("{} overlaps {}", output.name, other.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// [`check`] of each argument by itself.
+fn check_each(function: &'static str, spans: &[&Span]) -> Result {
     for s in spans {
         if s.address == 0 && !s.optional && !s.is_empty() {
             return Err(Error::null_pointer(function, format!("{} is NULL", s.name)));
@@ -163,15 +201,6 @@ pub(super) fn check(function: &'static str, spans: &[&Span]) -> Result {
     }
     for s in spans {
         check_alignment(function, s.name, s.address, s.element.align)?;
-    }
-    for (i, a) in spans.iter().enumerate() {
-        for b in &spans[i + 1..] {
-            // The output first: it is the argument at fault.
-            let (output, other) = if b.output { (b, a) } else { (a, b) };
-            if output.output && output.overlaps(other) && !output.allows(other) {
-                return Err(Error::overlap(function, format!("{} overlaps {}", output.name, other.name)));
-            }
-        }
     }
     Ok(())
 }
