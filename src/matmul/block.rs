@@ -5,7 +5,7 @@ use super::driver::{Plan, Product, Source, panel_width};
 use super::epilogue::Epilogue;
 use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
-use super::tile::{LINE, Next, Tiles, is_narrow};
+use super::tile::{LINE, Next, Tiles, in_place, is_narrow};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -101,13 +101,15 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let nr = const { panel_width::<O::Real>(S::ISA) };
         let whole = self.cols.len() / nr;
         let rest = self.cols.start + whole * nr;
-        // The last panel of a B in place is packed where the first one is.
+        // What is left of a B in place is packed where the first panel is, or is two panels that are not.
         let lead = self.lead_panel(s, step);
         for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
             let Some(lead) = &lead else { break };
             self.tiles(s, step, rows, height, lead, tiles, Some(Next::NOTHING));
         }
         let last = (rest < self.cols.end).then(|| self.panel_at(s, step, rest, rest));
+        let after = last.as_ref().map_or(self.cols.end, |last| last.col + last.width);
+        let after = (after < self.cols.end).then(|| self.panel_at(s, step, after, after));
         for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
             for t in 0..tiles {
                 let rows = rows.start + t * height..rows.start + (t + 1) * height;
@@ -115,7 +117,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
                     let first = self.panel_at(s, step, self.cols.start, self.cols.start);
                     self.tiles(s, step, rows.clone(), height, &first, whole, None);
                 }
-                if let Some(last) = &last {
+                for last in last.iter().chain(&after) {
                     self.tiles(s, step, rows.clone(), height, last, 1, None);
                 }
                 if step.p0 + step.k == self.product.k {
@@ -242,10 +244,9 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
             }
             Source::InPlace => {
                 let b = self.product.b;
+                let read = in_place::<O::Real, S>(width);
                 match O::direct(b.at(step.p0, j)) {
-                    Some(ptr) if width == nr || is_narrow::<O::Real, S>(width) && width == O::Real::HALF => {
-                        Panel { col: j, width, ptr, row: b.row }
-                    }
+                    Some(ptr) if read > 0 => Panel { col: j, width: read, ptr, row: b.row },
                     _ => {
                         self.pack_panels(s, step, j..j + width, self.panel);
                         Panel { col: j, width, ptr: self.panel.cast_const(), row: nr }

@@ -9,8 +9,8 @@ use std::mem::MaybeUninit;
 /// `rows` × `cols` sums over one block of k.
 ///
 /// In a tile a(i, p) stands at `a + i·a_row + p·a_col`, one of the strides being 1; row p of B stands at `b + p·b_row` and
-/// holds as many whole vectors as `cols` needs; C(i, j) stands at `c + i·c_row + j·c_col`. c = fma(alpha, s, beta·c),
-/// where beta = 0 does not read C.
+/// holds as many whole vectors as `cols` needs, or elements that [`reads_in_place`]; C(i, j) stands at
+/// `c + i·c_row + j·c_col`. c = fma(alpha, s, beta·c), where beta = 0 does not read C.
 pub(crate) struct Tiles<T> {
     pub tiles: usize,
     pub rows: usize,
@@ -83,7 +83,7 @@ impl<T: Real> Kernel for &Tiles<T> {
         if self.tiles == 0 {
         } else if const { tile_vectors(S::ISA) } == 2 && self.cols > T::LANES {
             by_rows!(false tile_rows 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-        } else if is_narrow::<T, S>(self.cols) {
+        } else if const { has_narrow::<T, S>() } && self.cols <= T::HALF {
             by_rows!(true narrow_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else {
             by_rows!(false tile_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
@@ -94,7 +94,28 @@ impl<T: Real> Kernel for &Tiles<T> {
 /// Whether `cols` columns fit tiles of half a vector, on machines where those are any faster.
 #[inline(always)]
 pub(super) fn is_narrow<T: Real, S: Simd>(cols: usize) -> bool {
-    cols <= T::HALF && T::HALF < T::LANES && const { narrow_rows(S::ISA) } > 0
+    cols <= T::HALF && const { has_narrow::<T, S>() }
+}
+
+const fn has_narrow<T: Real, S: Simd>() -> bool {
+    T::HALF < T::LANES && narrow_rows(S::ISA) > 0
+}
+
+/// Whether a tile reads `cols` elements of a row of B and no more: whole vectors, or a lone one by a mask. A mask takes a turn
+/// of a multiplier, which tiles of two vectors would feel.
+#[inline(always)]
+pub(super) fn reads_in_place<T: Real, S: Simd>(cols: usize) -> bool {
+    S::MASKS && cols <= T::LANES || cols.is_multiple_of(if is_narrow::<T, S>(cols) { T::HALF } else { T::LANES })
+}
+
+/// As many of `cols` columns, which are at most a tile's, as one can read in place; 0 if there are none.
+#[inline(always)]
+pub(super) fn in_place<T: Real, S: Simd>(cols: usize) -> usize {
+    match cols {
+        _ if reads_in_place::<T, S>(cols) => cols,
+        _ if S::MASKS => T::LANES,
+        _ => 0,
+    }
 }
 
 /// Tiles with their size as constants, so that the accumulators are registers. By reference: a copy of fields that were
@@ -127,6 +148,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
     fn tiles<S: Simd, V: Vector<S, T>>(self, s: S) {
         let t = self.0;
         let (k, b_row) = (t.k, t.b_row);
+        // Lanes of the last vector.
+        let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
         let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
         let rows_per_tile = if t.next.tiles > 0 { Next::<T>::rows_per_tile(k, t.next.lines) } else { 0 };
         for tile in 0..t.tiles {
@@ -157,7 +180,11 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     ($q:literal) => {
                         let mut row = [V::splat(s, T::default()); NV];
                         for j in 0..NV {
-                            row[j] = V::load(s, b.add(j * V::LANES));
+                            row[j] = if S::MASKS && NV == 1 {
+                                V::load_first(s, b.add(j * V::LANES), last)
+                            } else {
+                                V::load(s, b.add(j * V::LANES))
+                            };
                         }
                         step!($q row: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
                         b = b.wrapping_add(b_row);
@@ -206,7 +233,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 }
                 // One branch for the tile: an accumulator that is reached in a loop with branches would live in memory.
                 let (alpha, zero) = (V::splat(s, t.alpha), V::splat(s, T::default()));
-                if t.c_col != 1 || t.cols != NV * V::LANES || (t.beta != T::default() && t.beta != T::ONE) {
+                let whole = S::MASKS || t.cols == NV * V::LANES;
+                if t.c_col != 1 || !whole || (t.beta != T::default() && t.beta != T::ONE) {
                     let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
                     let sums = sums.as_mut_ptr().cast::<T>();
                     for i in 0..MR {
@@ -218,14 +246,20 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 } else if t.beta == T::default() {
                     for i in 0..MR {
                         for j in 0..NV {
-                            V::fma(s, alpha, acc[i][j], zero).store(s, c0.add(i * t.c_row + j * V::LANES));
+                            let c = c0.add(i * t.c_row + j * V::LANES);
+                            let sum = V::fma(s, alpha, acc[i][j], zero);
+                            if S::MASKS && j + 1 == NV { sum.store_first(s, c, last) } else { sum.store(s, c) }
                         }
                     }
                 } else {
                     for i in 0..MR {
                         for j in 0..NV {
                             let c = c0.add(i * t.c_row + j * V::LANES);
-                            V::fma(s, alpha, acc[i][j], V::load(s, c)).store(s, c);
+                            if S::MASKS && j + 1 == NV {
+                                V::fma(s, alpha, acc[i][j], V::load_first(s, c, last)).store_first(s, c, last);
+                            } else {
+                                V::fma(s, alpha, acc[i][j], V::load(s, c)).store(s, c);
+                            }
                         }
                     }
                 }

@@ -3,9 +3,9 @@
 use super::Transpose;
 use super::block::{most_rows, runs};
 use super::driver::panel_width;
-use super::pack::{Operand, SLACK, Strip};
+use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::Real;
-use super::tile::{NEAR, Next, Tiles, is_narrow};
+use super::tile::{NEAR, Next, Tiles, in_place, is_narrow, reads_in_place};
 use crate::context::Context;
 use crate::fpenv::FpEnv;
 use crate::simd::{Kernel, LANES, Simd};
@@ -152,25 +152,21 @@ impl<T: Operand<Real = T> + Real> Kernel for &Tiny<T> {
         let nr = const { panel_width::<T>(S::ISA) };
         let mut j = 0;
         while j < self.n {
-            let width = nr.min(self.n - j);
-            if self.b_col == 1 && is_whole::<T, S>(width) {
+            let left = nr.min(self.n - j);
+            let width = if self.b_col == 1 { in_place::<T, S>(left) } else { 0 };
+            if width > 0 {
                 self.columns(s, j, width, self.b.wrapping_add(j), self.b_row);
+                j += width;
             } else {
-                s.outline(&Packed { tiny: self, j, width });
+                s.outline(&Packed { tiny: self, j, width: left });
+                j += left;
             }
-            j += width;
         }
     }
 }
 
-/// Whether so many columns fill the vectors of their tile.
-#[inline(always)]
-fn is_whole<T: Real, S: Simd>(width: usize) -> bool {
-    width.is_multiple_of(if is_narrow::<T, S>(width) { T::HALF } else { T::LANES })
-}
-
 impl<T: Real> Tiny<T> {
-    /// Columns j to j + width of C, from rows of B that begin at `b`, `b_row` elements apart, and fill vectors.
+    /// Columns j to j + width of C, from rows of B that begin at `b`, `b_row` elements apart, and can be read there.
     #[inline(always)]
     fn columns<S: Simd>(&self, s: S, j: usize, width: usize, b: *const T, b_row: usize) {
         let most = most_rows::<S>(is_narrow::<T, S>(width));
@@ -212,7 +208,7 @@ impl<T: Real> Tiny<T> {
     }
 }
 
-/// Columns of a B that is packed first: its rows are not contiguous, or its columns do not fill vectors. A function of its
+/// Columns of a B that is packed first: its rows are not contiguous, or tiles cannot read them there. A function of its
 /// own, for the room of the panel is felt by who does not need it.
 struct Packed<'a, T> {
     tiny: &'a Tiny<T>,
@@ -236,11 +232,11 @@ impl<T: Operand<Real = T> + Real> Kernel for &Packed<'_, T> {
         // SAFETY: the strip lies in B; the panel has room for k rows of nr, and its lanes past the width, which the tile
         // reads, hold zeros or what packing left.
         unsafe {
-            if !is_whole::<T, S>(self.width) {
+            if !reads_in_place::<T, S>(self.width) {
                 panel.write_bytes(0, t.k * nr);
             }
-            strip.pack(s, panel, nr);
         }
+        s.outline(&PackPanels(strip, panel));
         t.columns(s, self.j, self.width, panel, nr);
     }
 }

@@ -64,6 +64,7 @@ impl Simd for Avx512 {
     const ISA: Isa = Isa::Avx512;
     const FUSED: bool = true;
     const LINES: bool = true;
+    const MASKS: bool = true;
     type F = __m512;
     type I = __m512i;
     type M = __mmask16;

@@ -76,6 +76,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const PAIRED: bool = false;
     /// Whether a vector is a cache line: one at another address straddles two, and every store then counts double.
     const LINES: bool = false;
+    /// Whether loading and storing the first lanes takes hardly longer than all of them.
+    const MASKS: bool = false;
     /// 16 × f32.
     type F: Copy;
     /// 16 × i32.
