@@ -64,8 +64,17 @@ pub(super) const fn m_block(isa: Isa) -> usize {
 /// Rows of a task at least, where there are many threads: fewer would not hide a panel of B's way from the third-level cache.
 pub(super) const ROWS_SHARED: usize = 48;
 
-/// Rows up to which a panel of B is packed right before its only use. Their packed A is 336 KiB.
-pub(super) const M_ONCE: usize = 336;
+/// Rows up to which a panel of B is packed right before its only use. Over a block of k, A has 336 KiB then, or twice as
+/// much where second-level caches are large and it is in place, so that no task packs it again.
+pub(super) const fn m_once(isa: Isa, a_in_place: bool) -> usize {
+    match isa {
+        Isa::Avx512 if a_in_place => 672,
+        _ => 336,
+    }
+}
+
+/// Columns of a task at least, if there are threads enough, where each task packs A for itself.
+pub(super) const COLS_PACKED: usize = 512;
 
 /// Rows whose partial sums of squares join, a multiple of the tile's rows on every instruction set.
 pub(crate) const ROW_GROUP: usize = 42;

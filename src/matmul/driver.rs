@@ -2,8 +2,8 @@
 
 use super::block::Block;
 use super::blocking::{
-    ALIGN_COLS, ALIGN_DEPTH, B_LIMIT, B_NEAR, K_BLOCK, M_ONCE, ROW_GROUP, ROWS_SHARED, aligns, m_block, tile_rows,
-    tile_vectors,
+    ALIGN_COLS, ALIGN_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED, aligns, m_block, m_once,
+    tile_rows, tile_vectors,
 };
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
@@ -104,7 +104,7 @@ impl Plan {
         let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
         let b = if direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row))) {
             Source::InPlace
-        } else if m > M_ONCE || thin {
+        } else if m > m_once(isa, a_in_place) || thin {
             Source::Slab
         } else {
             Source::Panels(if b.col == 1 { 4 } else { 1 })
@@ -320,18 +320,21 @@ impl Cut {
 impl Grid {
     fn new(isa: Isa, workers: usize, m: usize, n: usize, nr: usize, align: usize, plan: Plan) -> Grid {
         let once = !matches!(plan.b, Source::Slab);
-        let most = if once { M_ONCE } else { m_block(isa) };
+        let most = if once { m_once(isa, plan.a_in_place) } else { m_block(isa) };
         // Four pieces a worker let a late one catch up. Rows are cut first where all of B is packed, since a cut of
         // columns packs A again; else columns are, since a cut of rows packs B again.
         let wanted = if workers == 1 { 1 } else { 4 * workers };
         let fewest = m.div_ceil(align).div_ceil(most / align);
         let rows = |pieces: usize| Cut::new(m, align, pieces.max(fewest));
         let cols = |pieces: usize| Cut::new(n, nr, pieces.min(n.div_ceil(2 * nr)));
+        // As many pieces for every worker, where they are few.
+        let even = |pieces: usize| if pieces > workers { pieces / workers * workers } else { pieces };
         if once {
-            let cols = cols(wanted);
+            let most = if plan.a_in_place { wanted } else { wanted.min(workers.max(n / COLS_PACKED)) };
+            let cols = cols(even(most.min(n.div_ceil(2 * nr))));
             Grid { m, rows: rows(workers.div_ceil(cols.pieces)), cols }
         } else {
-            let rows = rows(wanted.max(fewest.next_multiple_of(workers)).min(m.div_ceil(ROWS_SHARED)));
+            let rows = rows(even(wanted.max(fewest.next_multiple_of(workers)).min(m.div_ceil(ROWS_SHARED))));
             Grid { m, rows, cols: cols(wanted.div_ceil(rows.pieces)) }
         }
     }
