@@ -48,6 +48,9 @@ pub(super) const fn aligns(isa: Isa) -> bool {
 pub(super) const ALIGN_DEPTH: usize = 16;
 pub(super) const ALIGN_COLS: usize = 256;
 
+/// Depth of k up to which tiles go along C wherever B is near.
+pub(super) const ALONG_DEPTH: usize = 32;
+
 /// Lanes of multiply-adds that take as long as turning one element while packing.
 pub(super) const TURN_COST: usize = 8;
 

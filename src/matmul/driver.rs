@@ -2,8 +2,8 @@
 
 use super::block::Block;
 use super::blocking::{
-    ALIGN_COLS, ALIGN_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED, aligns, m_block, m_once,
-    tile_rows, tile_vectors,
+    ALIGN_COLS, ALIGN_DEPTH, ALONG_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED, aligns,
+    m_block, m_once, tile_rows, tile_vectors,
 };
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
@@ -109,7 +109,10 @@ impl Plan {
         } else {
             Source::Panels(if b.col == 1 { 4 } else { 1 })
         };
-        Plan { a_in_place, b, along: thin }
+        // Few rows over few steps are done before the next panel is prepared.
+        let short = b == Source::InPlace && k <= ALONG_DEPTH && n >= 2 * nr && n * k * size <= 4 * B_NEAR;
+        let along = thin || short;
+        Plan { a_in_place, b, along }
     }
 
     /// The same without workspace, for products so small that one thread has them and A is read in place.
