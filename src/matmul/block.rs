@@ -5,7 +5,7 @@ use super::driver::{Plan, Product, Source, panel_width};
 use super::epilogue::Epilogue;
 use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
-use super::tile::{LINE, Next, Tiles, in_place, is_narrow};
+use super::tile::{LINE, Next, Tiles, in_place, is_narrow, reads_in_place};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -332,7 +332,10 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
         let mut panel = [const { MaybeUninit::<f64>::uninit() }; PANEL];
         let panel = panel.as_mut_ptr().cast::<O::Real>();
         let lead = x.lead(S::ISA, self.plan.b, self.c);
-        if !(x.n - lead).is_multiple_of(nr) || lead > 0 {
+        if !reads_in_place::<O::Real, S>(nr.min(x.n - lead))
+            || !reads_in_place::<O::Real, S>((x.n - lead) % nr)
+            || lead > 0
+        {
             // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width of a panel that is not whole,
             // which packing may leave.
             unsafe { panel.write_bytes(0, K_BLOCK.min(x.k) * nr) };

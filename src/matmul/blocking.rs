@@ -52,7 +52,12 @@ pub(super) const ALIGN_COLS: usize = 256;
 pub(super) const ALONG_DEPTH: usize = 32;
 
 /// Lanes of multiply-adds that take as long as turning one element while packing.
-pub(super) const TURN_COST: usize = 8;
+pub(super) const fn turn_cost(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512 => 16,
+        _ => 8,
+    }
+}
 
 /// Rows of a packed block of A. 84 × 256 floats are 84 KiB: a second-level cache of 512 KiB whose pages fall at random
 /// keeps them beside what streams through it, where 252 rows lost 3 to 5 %. Machines with AVX-512 have 1 MiB or more. A

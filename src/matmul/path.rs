@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::block::Small;
-use super::blocking::{TURN_COST, narrow_rows};
+use super::blocking::{narrow_rows, turn_cost};
 use super::driver::{Layout, Plan, Product, View};
 use super::epilogue::{Epilogue, Finished, Plain};
 use super::pack::Operand;
@@ -71,7 +71,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         let half = narrow_rows(ctx.isa()) > 0;
         let lanes =
             |x: usize| if half && x <= O::Real::HALF { O::Real::HALF } else { x.next_multiple_of(O::Real::LANES) };
-        let turns = |apart: bool, rows: usize| if apart { rows * TURN_COST } else { 0 };
+        let turns = |apart: bool, rows: usize| if apart { rows * turn_cost(ctx.isa()) } else { 0 };
         let across = self.m * lanes(self.n) + turns(b.col != 1, self.n);
         let fuller = self.n * lanes(self.m) + turns(a.row != 1, self.m) < across;
         let turned = self.n <= O::Real::LANES * 3 / 4 && fuller && !E::GROUPS;
