@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::elementwise::{Edge1, Edge2};
 use crate::error::{Result, check_len, product};
 use crate::fpenv::FpEnv;
-use crate::matmul::{Args, Epilogue, Finished, Plain, ROW_GROUP, Transpose, multiply};
+use crate::matmul::{Args, Epilogue, Finished, ROW_GROUP, Step, Transpose, multiply};
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, LANES, Simd};
@@ -85,7 +85,7 @@ pub fn linear_forward_f32(
         ldb: in_features,
         beta: 0.0,
         ldc: out_features,
-        epilogue: &epilogue,
+        epilogue: Some(&epilogue),
     };
     multiply(ctx, &args, first)
 }
@@ -100,26 +100,25 @@ struct Forward<'a> {
 }
 
 impl Epilogue for Forward<'_> {
-    #[inline(always)]
-    unsafe fn apply<S: Simd>(&self, s: S, piece: Finished) {
+    unsafe fn apply(&self, step: Step, piece: Finished) {
         if self.act == Activation::Identity && self.bias.is_none() && self.y.is_none() {
             return;
         }
-        self.act.visit(self.act_param, ForwardPiece { s, forward: self, piece });
+        self.act.visit(self.act_param, ForwardPiece { step, forward: self, piece });
     }
 }
 
-struct ForwardPiece<'a, 'b, S> {
-    s: S,
+struct ForwardPiece<'a, 'b> {
+    step: Step,
     forward: &'a Forward<'b>,
     piece: Finished,
 }
 
-impl<S: Simd> Visitor for ForwardPiece<'_, '_, S> {
+impl Visitor for ForwardPiece<'_, '_> {
     type Out = ();
     #[inline(always)]
     fn visit<P: Phi>(self, phi: P) {
-        self.s.outline(ForwardRows { forward: self.forward, piece: self.piece, phi });
+        self.step.run(ForwardRows { forward: self.forward, piece: self.piece, phi });
     }
 }
 
@@ -235,7 +234,7 @@ pub fn linear_backward_input_f32(
         ldb: in_features,
         beta: 0.0,
         ldc: in_features,
-        epilogue: &epilogue,
+        epilogue: Some(&epilogue),
     };
     multiply(ctx, &args, dx)
 }
@@ -248,25 +247,24 @@ struct Backward<'a> {
 }
 
 impl Epilogue for Backward<'_> {
-    #[inline(always)]
-    unsafe fn apply<S: Simd>(&self, s: S, piece: Finished) {
+    unsafe fn apply(&self, step: Step, piece: Finished) {
         if let Some(z) = self.z_prev {
-            self.act.visit(self.act_param, BackwardPiece { s, z, piece });
+            self.act.visit(self.act_param, BackwardPiece { step, z, piece });
         }
     }
 }
 
-struct BackwardPiece<'a, S> {
-    s: S,
+struct BackwardPiece<'a> {
+    step: Step,
     z: &'a [f32],
     piece: Finished,
 }
 
-impl<S: Simd> Visitor for BackwardPiece<'_, S> {
+impl Visitor for BackwardPiece<'_> {
     type Out = ();
     #[inline(always)]
     fn visit<P: Phi>(self, phi: P) {
-        self.s.outline(BackwardRows { z: self.z, piece: self.piece, phi });
+        self.step.run(BackwardRows { z: self.z, piece: self.piece, phi });
     }
 }
 
@@ -347,32 +345,22 @@ pub fn linear_backward_weight_f32(
 
     let beta = if accumulate { 1.0 } else { 0.0 };
     let (m, n, k) = (out_features, in_features, batch);
-    fn args<'a, E>(
-        f: &'static str,
-        dims: [usize; 3],
-        dz: &'a [f32],
-        x: &'a [f32],
-        beta: f32,
-        e: &'a E,
-    ) -> Args<'a, f32, E> {
-        let [m, n, k] = dims;
-        Args {
-            function: f,
-            trans_a: Transpose::Yes,
-            trans_b: Transpose::No,
-            m,
-            n,
-            k,
-            alpha: 1.0,
-            a: dz,
-            lda: m,
-            b: x,
-            ldb: n,
-            beta,
-            ldc: n,
-            epilogue: e,
-        }
-    }
+    let args = Args {
+        function: f,
+        trans_a: Transpose::Yes,
+        trans_b: Transpose::No,
+        m,
+        n,
+        k,
+        alpha: 1.0,
+        a: dz,
+        lda: m,
+        b: x,
+        ldb: n,
+        beta,
+        ldc: n,
+        epilogue: None,
+    };
     // All workspace is taken before the first write.
     let blocks = batch.div_ceil(BIAS_BLOCK);
     let bias_len = if dbias.is_some() { blocks * out_features } else { 0 };
@@ -385,11 +373,11 @@ pub fn linear_backward_weight_f32(
         let slots = scratch.slice::<f64>(len);
         slots.fill(0.0);
         let epilogue = SumSquares { slots: Shared::new(slots), columns };
-        multiply(ctx, &args(f, [m, n, k], dz, x, beta, &epilogue), dw)?;
+        multiply(ctx, &Args { epilogue: Some(&epilogue), ..args }, dw)?;
         let _fp = FpEnv::enter(ctx.flush_subnormals());
         total = ctx.dispatch(FoldBlocks { slots });
     } else {
-        multiply(ctx, &args(f, [m, n, k], dz, x, beta, &Plain), dw)?;
+        multiply(ctx, &args, dw)?;
     }
     if let Some(dbias) = dbias {
         column_sums(ctx, batch, out_features, dz, accumulate, dbias, bias_scratch.slice(bias_len));
@@ -409,23 +397,38 @@ struct SumSquares<'a> {
 }
 
 impl Epilogue for SumSquares<'_> {
-    const GROUPS: bool = true;
+    fn groups(&self) -> bool {
+        true
+    }
 
+    unsafe fn apply(&self, step: Step, piece: Finished) {
+        step.run(SumSquaresOfPiece { squares: self, piece });
+    }
+}
+
+struct SumSquaresOfPiece<'a, 'b> {
+    squares: &'a SumSquares<'b>,
+    piece: Finished,
+}
+
+impl Kernel for SumSquaresOfPiece<'_, '_> {
+    type Out = ();
     #[inline(always)]
-    unsafe fn apply<S: Simd>(&self, s: S, p: Finished) {
+    fn run<S: Simd>(self, s: S) {
+        let p = self.piece;
         let mut i = 0;
         while i < p.rows {
             let end = p.rows.min(((p.row + i) / ROW_GROUP + 1) * ROW_GROUP - p.row);
             let mut j = 0;
-            // SAFETY: the contract; rows i to end are of one group.
+            // SAFETY: the contract of apply; rows i to end are of one group.
             unsafe {
                 // Two blocks of columns at once: one's chain of sums waits for itself.
                 while j + 2 * LANES <= p.cols {
-                    self.add::<S, 2>(s, p, i..end, j);
+                    self.squares.add::<S, 2>(s, p, i..end, j);
                     j += 2 * LANES;
                 }
                 while j < p.cols {
-                    self.add::<S, 1>(s, p, i..end, j);
+                    self.squares.add::<S, 1>(s, p, i..end, j);
                     j += LANES;
                 }
             }

@@ -1,11 +1,12 @@
 //! The arguments of a product, and their checks.
 
 use super::Transpose;
+use super::epilogue::Epilogue;
 use super::pack::Operand;
 use crate::error::{Error, Result, product};
 
 /// A product with checked arguments, and what to do with its result.
-pub(crate) struct Args<'a, O: Operand, E> {
+pub(crate) struct Args<'a, O: Operand> {
     pub function: &'static str,
     pub trans_a: Transpose,
     pub trans_b: Transpose,
@@ -19,10 +20,11 @@ pub(crate) struct Args<'a, O: Operand, E> {
     pub ldb: usize,
     pub beta: O::Real,
     pub ldc: usize,
-    pub epilogue: &'a E,
+    /// What follows, if anything.
+    pub epilogue: Option<&'a dyn Epilogue<O::Real>>,
 }
 
-impl<O: Operand, E> Args<'_, O, E> {
+impl<O: Operand> Args<'_, O> {
     /// Checks leading dimensions, strides and lengths of `batch` products.
     pub(super) fn check(&self, c_len: usize, batch: usize, [stride_a, stride_b, stride_c]: [usize; 3]) -> Result {
         let Args { function: f, m, n, k, lda, ldb, ldc, .. } = *self;
@@ -65,7 +67,7 @@ impl<O: Operand, E> Args<'_, O, E> {
     }
 }
 
-impl<O: Operand, E> Args<'_, O, E> {
+impl<O: Operand> Args<'_, O> {
     /// The checks of one product in short, without words for what fails: small ones feel the long way.
     fn plainly_holds(&self, c_len: usize) -> bool {
         let (a_rows, a_cols) = if self.trans_a == Transpose::No { (self.m, self.k) } else { (self.k, self.m) };

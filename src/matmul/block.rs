@@ -2,7 +2,7 @@
 
 use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
 use super::driver::{Plan, Product, Source, panel_width};
-use super::epilogue::Epilogue;
+use super::epilogue::finish;
 use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
 use super::tile::{LINE, Next, Tiles, in_place, is_narrow, reads_in_place};
@@ -10,8 +10,8 @@ use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-pub(super) struct Block<'a, 'b, O: Operand, E> {
-    pub product: &'a Product<'b, O, E>,
+pub(super) struct Block<'a, 'b, O: Operand> {
+    pub product: &'a Product<'b, O>,
     pub plan: Plan,
     pub rows: Range<usize>,
     pub cols: Range<usize>,
@@ -43,7 +43,7 @@ struct Panel<T> {
     row: usize,
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Kernel for &Block<'_, '_, O, E> {
+impl<O: Operand> Kernel for &Block<'_, '_, O> {
     type Out = ();
 
     #[inline(always)]
@@ -58,7 +58,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for &Block<'_, '_, O, E> {
     }
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
+impl<O: Operand> Block<'_, '_, O> {
     /// A panel of B stays in the first-level cache for all rows.
     #[inline(always)]
     fn down_panels<S: Simd>(&self, s: S, step: Step) {
@@ -288,7 +288,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Block<'_, '_, O, E> {
         let x = self.product;
         let c = self.c.wrapping_add(rows.start * x.c_row + cols.start * x.c_col);
         // SAFETY: the piece is this task's alone.
-        unsafe { x.epilogue.apply(s, x.finished(c, rows, cols)) };
+        unsafe { finish(s, x.epilogue, x.finished(c, rows, cols)) };
     }
 }
 
@@ -312,8 +312,8 @@ pub(crate) fn most_rows<S: Simd>(narrow: bool) -> usize {
 
 /// The whole product on one thread, without workspace: A is read in place, and so is B or a panel of it is packed on the
 /// stack.
-pub(super) struct Small<'a, 'b, O: Operand, E> {
-    pub product: &'a Product<'b, O, E>,
+pub(super) struct Small<'a, 'b, O: Operand> {
+    pub product: &'a Product<'b, O>,
     pub plan: Plan,
     pub c: *mut O::Real,
 }
@@ -321,7 +321,7 @@ pub(super) struct Small<'a, 'b, O: Operand, E> {
 /// Doubles as large as a panel of B, on any instruction set: a panel of f64 has half the columns of one of f32.
 const PANEL: usize = LANES * K_BLOCK + SLACK;
 
-impl<O: Operand, E: Epilogue<O::Real>> Kernel for Small<'_, '_, O, E> {
+impl<O: Operand> Kernel for Small<'_, '_, O> {
     type Out = ();
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The dealt order: dot products of rows that are contiguous along k, for products with at most four rows or columns.
 
 use super::blocking::DEALT_BLOCK;
-use super::epilogue::{Epilogue, Finished};
+use super::epilogue::{Epilogue, Finished, finish};
 use super::pack::Operand;
 use super::real::{Real, Vector};
 use crate::context::Context;
@@ -19,7 +19,7 @@ const PIECE: usize = 64;
 ///
 /// out(i, j) joins C at `c + i·c_few + j·c_many`; one of the strides is 1 or a whole row of C.
 #[derive(Clone, Copy)]
-pub(super) struct Dots<'a, O: Operand, E> {
+pub(super) struct Dots<'a, O: Operand> {
     pub few: usize,
     /// Whether the few are rows of C, or its columns.
     pub few_are_rows: bool,
@@ -34,13 +34,14 @@ pub(super) struct Dots<'a, O: Operand, E> {
     pub c_many: usize,
     pub alpha: O::Real,
     pub beta: O::Real,
-    pub epilogue: &'a E,
+    /// What follows, if anything.
+    pub epilogue: Option<&'a dyn Epilogue<O::Real>>,
 }
 
 // SAFETY: x and w are only read; tasks write disjoint elements of C.
-unsafe impl<O: Operand, E: Sync> Sync for Dots<'_, O, E> {}
+unsafe impl<O: Operand> Sync for Dots<'_, O> {}
 
-impl<O: Operand, E: Epilogue<O::Real>> Dots<'_, O, E> {
+impl<O: Operand> Dots<'_, O> {
     /// # Safety
     /// few ≤ 4; x, w readable and c writable as the fields say.
     pub(super) unsafe fn run(&self, ctx: &Context, threads: usize) {
@@ -54,12 +55,12 @@ impl<O: Operand, E: Epilogue<O::Real>> Dots<'_, O, E> {
     }
 }
 
-struct Piece<'a, 'b, O: Operand, E> {
-    dots: &'a Dots<'b, O, E>,
+struct Piece<'a, 'b, O: Operand> {
+    dots: &'a Dots<'b, O>,
     rows: Range<usize>,
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
+impl<O: Operand> Kernel for Piece<'_, '_, O> {
     type Out = ();
 
     #[inline(always)]
@@ -91,7 +92,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
             (d.c.wrapping_add(self.rows.start * d.c_many), d.c_many)
         };
         // SAFETY: the piece of C that this task alone wrote.
-        unsafe { d.epilogue.apply(s, Finished { c, ldc, row, col, rows, cols }) };
+        unsafe { finish(s, d.epilogue, Finished { c, ldc, row, col, rows, cols }) };
     }
 }
 

@@ -37,7 +37,7 @@ impl<O> View<O> {
 }
 
 /// C = alpha·A·B + beta·C with checked dimensions, none of them zero. C(i, j) stands at i·c_row + j·c_col.
-pub(super) struct Product<'a, O: Operand, E> {
+pub(super) struct Product<'a, O: Operand> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
@@ -47,12 +47,13 @@ pub(super) struct Product<'a, O: Operand, E> {
     pub c_col: usize,
     pub alpha: O::Real,
     pub beta: O::Real,
-    pub epilogue: &'a E,
+    /// What follows, if anything.
+    pub epilogue: Option<&'a dyn Epilogue<O::Real>>,
     /// Rows and columns were exchanged. The strides do not tell where both are 1: one column, ldc 1.
     pub turned: bool,
 }
 
-impl<O: Operand, E> Product<'_, O, E> {
+impl<O: Operand> Product<'_, O> {
     /// Rows × cols of the product, the first of them at `c`, as the caller's C has them.
     #[inline(always)]
     pub(super) fn finished(&self, c: *mut O::Real, rows: Range<usize>, cols: Range<usize>) -> Finished<O::Real> {
@@ -145,7 +146,7 @@ impl Layout {
     }
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
+impl<O: Operand> Product<'_, O> {
     /// The plan of a product that wants no workspace and one thread.
     pub(super) fn small(&self, ctx: &Context, threads: usize) -> Option<Plan> {
         let plan = Plan::new(ctx.isa(), self.m, self.n, self.k, self.a, self.b).small(self.m, self.n, self.k)?;
@@ -156,7 +157,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
     pub(super) fn lead(&self, isa: Isa, b: Source, c: *const O::Real) -> usize {
         let line = LINE / size_of::<O::Real>();
         let past = |p: *const O::Real| (LINE - p.addr() % LINE) % LINE / size_of::<O::Real>();
-        if E::GROUPS || !aligns(isa) || self.n < ALIGN_COLS || self.c_col != 1 || !self.c_row.is_multiple_of(line) {
+        if self.groups() || !aligns(isa) || self.n < ALIGN_COLS || self.c_col != 1 || !self.c_row.is_multiple_of(line) {
             return 0;
         }
         let lead = past(c);
@@ -166,6 +167,11 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
                 && O::direct(self.b.ptr).is_some_and(|b| past(b) == lead)
         };
         if self.k <= ALIGN_DEPTH || both() { lead } else { 0 }
+    }
+
+    /// [`Epilogue::groups`] of what follows.
+    fn groups(&self) -> bool {
+        self.epilogue.is_some_and(|e| e.groups())
     }
 
     fn work(&self) -> Work {
@@ -190,7 +196,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Product<'_, O, E> {
             m,
             slab_n.min(n),
             nr,
-            if E::GROUPS { ROW_GROUP } else { tile_rows(ctx.isa()) },
+            if self.groups() { ROW_GROUP } else { tile_rows(ctx.isa()) },
             plan,
         );
         let workers = workers.min(grid.tasks(slab_n.min(n)));

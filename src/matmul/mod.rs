@@ -46,7 +46,7 @@ pub(crate) use block::{most_rows, runs};
 pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};
 pub(crate) use driver::panel_width;
-pub(crate) use epilogue::{Epilogue, Finished, Plain};
+pub(crate) use epilogue::{Epilogue, Finished, Step};
 pub(crate) use pack::{PackPanels, Strip};
 pub(crate) use packed::{Multiply, Panels};
 pub(crate) use path::{ascending_scratch, multiply, multiply_ascending};
@@ -120,8 +120,8 @@ pub fn matmul_f32(
     if tiny::multiply(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) {
         return Ok(());
     }
-    let (f, epilogue) = ("matmul_f32", &Plain);
-    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    let f = "matmul_f32";
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
 }
@@ -150,8 +150,8 @@ pub fn matmul_f64(
     if tiny::multiply(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) {
         return Ok(());
     }
-    let (f, epilogue) = ("matmul_f64", &Plain);
-    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    let f = "matmul_f64";
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
 }
@@ -178,8 +178,8 @@ pub fn matmul_bf16(
     c: &mut [f32],
     ldc: usize,
 ) -> Result {
-    let (f, epilogue) = ("matmul_bf16", &Plain);
-    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    let f = "matmul_bf16";
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
 }
@@ -205,8 +205,8 @@ pub fn matmul_f16(
     c: &mut [f32],
     ldc: usize,
 ) -> Result {
-    let (f, epilogue) = ("matmul_f16", &Plain);
-    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    let f = "matmul_f16";
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
 }
@@ -240,8 +240,8 @@ pub fn matmul_batched_f32(
     ldc: usize,
     stride_c: usize,
 ) -> Result {
-    let (f, epilogue) = ("matmul_batched_f32", &Plain);
-    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue };
+    let f = "matmul_batched_f32";
+    let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     let strides = [stride_a, stride_b, stride_c];
     x.check(c.len(), batch, strides)?;
     multiply_batched(ctx, &x, batch, strides, c)

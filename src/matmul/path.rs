@@ -4,7 +4,7 @@ use super::args::Args;
 use super::block::Small;
 use super::blocking::{narrow_rows, turn_cost};
 use super::driver::{Layout, Plan, Product, View};
-use super::epilogue::{Epilogue, Finished, Plain};
+use super::epilogue::{Finished, finish};
 use super::pack::Operand;
 use super::real::Real;
 use super::{Transpose, dot, rank, sweep};
@@ -16,18 +16,18 @@ use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd};
 
 /// The path of a product: what keeps its order of summation fastest.
-enum Path<'a, O: Operand, E> {
+enum Path<'a, O: Operand> {
     Nothing,
     NoDepth,
     /// The dealt order; elements of workspace for a copy of the few rows or columns.
     Dealt(usize),
-    Small(Product<'a, O, E>, Plan),
-    Swept(Product<'a, O, E>, sweep::Cut),
-    Ranked(Product<'a, O, E>),
-    Blocks(Product<'a, O, E>, Layout),
+    Small(Product<'a, O>, Plan),
+    Swept(Product<'a, O>, sweep::Cut),
+    Ranked(Product<'a, O>),
+    Blocks(Product<'a, O>, Layout),
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Path<'_, O, E> {
+impl<O: Operand> Path<'_, O> {
     fn scratch_len(&self) -> usize {
         match self {
             Path::Dealt(len) => *len,
@@ -38,18 +38,23 @@ impl<O: Operand, E: Epilogue<O::Real>> Path<'_, O, E> {
     }
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
+impl<O: Operand> Args<'_, O> {
+    /// [`Epilogue::groups`](super::Epilogue::groups) of what follows.
+    fn groups(&self) -> bool {
+        self.epilogue.is_some_and(|e| e.groups())
+    }
+
     /// Whether m rows of A meet rows of B, or rows of A meet n columns of B, in the dealt order.
     fn few_rows(&self) -> bool {
         self.m <= 4 && self.trans_b == Transpose::Yes
     }
 
-    fn path(&self, ctx: &Context, threads: usize) -> Path<'_, O, E> {
+    fn path(&self, ctx: &Context, threads: usize) -> Path<'_, O> {
         self.path_in(ctx, threads, ctx.batch_invariant())
     }
 
     /// The path, where `ascending` rules out the dealt order.
-    fn path_in(&self, ctx: &Context, threads: usize, ascending: bool) -> Path<'_, O, E> {
+    fn path_in(&self, ctx: &Context, threads: usize, ascending: bool) -> Path<'_, O> {
         if self.m == 0 || self.n == 0 {
             return Path::Nothing;
         }
@@ -58,7 +63,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         }
         // Epilogues that ask for groups only come with a transposed A, which is never dealt.
         let few = self.few_rows() || self.n <= 4;
-        if self.trans_a == Transpose::No && few && !ascending && !E::GROUPS {
+        if self.trans_a == Transpose::No && few && !ascending && !self.groups() {
             return Path::Dealt(dealt_scratch(self));
         }
         let view = |slice: &[O], transpose, ld| match transpose {
@@ -74,7 +79,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
         let turns = |apart: bool, rows: usize| if apart { rows * turn_cost(ctx.isa()) } else { 0 };
         let across = self.m * lanes(self.n) + turns(b.col != 1, self.n);
         let fuller = self.n * lanes(self.m) + turns(a.row != 1, self.m) < across;
-        let turned = self.n <= O::Real::LANES * 3 / 4 && fuller && !E::GROUPS;
+        let turned = self.n <= O::Real::LANES * 3 / 4 && fuller && !self.groups();
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
@@ -97,14 +102,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
 
     /// # Safety
     /// `c` holds C; the path is this product's, on at most `threads`, and `scratch` as long as it says.
-    unsafe fn run(
-        &self,
-        ctx: &Context,
-        threads: usize,
-        path: &Path<'_, O, E>,
-        c: *mut O::Real,
-        scratch: &mut [O::Real],
-    ) {
+    unsafe fn run(&self, ctx: &Context, threads: usize, path: &Path<'_, O>, c: *mut O::Real, scratch: &mut [O::Real]) {
         match path {
             Path::Nothing => {}
             Path::NoDepth => {
@@ -131,11 +129,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Args<'_, O, E> {
 ///
 /// # Errors
 /// `OutOfMemory`, before C is touched.
-pub(crate) fn multiply<O: Operand, E: Epilogue<O::Real>>(
-    ctx: &Context,
-    x: &Args<'_, O, E>,
-    c: &mut [O::Real],
-) -> Result {
+pub(crate) fn multiply<O: Operand>(ctx: &Context, x: &Args<'_, O>, c: &mut [O::Real]) -> Result {
     let path = x.path(ctx, ctx.num_threads());
     follow(ctx, x, &path, c)
 }
@@ -144,26 +138,17 @@ pub(crate) fn multiply<O: Operand, E: Epilogue<O::Real>>(
 ///
 /// # Errors
 /// As there.
-pub(crate) fn multiply_ascending<O: Operand, E: Epilogue<O::Real>>(
-    ctx: &Context,
-    x: &Args<'_, O, E>,
-    c: &mut [O::Real],
-) -> Result {
+pub(crate) fn multiply_ascending<O: Operand>(ctx: &Context, x: &Args<'_, O>, c: &mut [O::Real]) -> Result {
     let path = x.path_in(ctx, ctx.num_threads(), true);
     follow(ctx, x, &path, c)
 }
 
 /// Elements of workspace that [`multiply_ascending`] takes.
-pub(crate) fn ascending_scratch<O: Operand, E: Epilogue<O::Real>>(ctx: &Context, x: &Args<'_, O, E>) -> usize {
+pub(crate) fn ascending_scratch<O: Operand>(ctx: &Context, x: &Args<'_, O>) -> usize {
     x.path_in(ctx, ctx.num_threads(), true).scratch_len()
 }
 
-fn follow<O: Operand, E: Epilogue<O::Real>>(
-    ctx: &Context,
-    x: &Args<'_, O, E>,
-    path: &Path<'_, O, E>,
-    c: &mut [O::Real],
-) -> Result {
+fn follow<O: Operand>(ctx: &Context, x: &Args<'_, O>, path: &Path<'_, O>, c: &mut [O::Real]) -> Result {
     let len = path.scratch_len();
     let mut scratch = if len > 0 { Some(Scratch::take::<O::Real>(x.function, len)?) } else { None };
     let scratch = scratch.as_mut().map_or(&mut [][..], |scratch| scratch.slice(len));
@@ -179,7 +164,7 @@ fn follow<O: Operand, E: Epilogue<O::Real>>(
 /// `OutOfMemory`, before C is touched.
 pub(crate) fn multiply_batched<O: Operand>(
     ctx: &Context,
-    x: &Args<'_, O, Plain>,
+    x: &Args<'_, O>,
     batch: usize,
     strides: [usize; 3],
     c: &mut [O::Real],
@@ -213,7 +198,7 @@ pub(crate) fn multiply_batched<O: Operand>(
 }
 
 /// What [`deal`] copies: the few rows or columns, where they are not rows of numbers to compute with.
-fn dealt_scratch<O: Operand, E: Epilogue<O::Real>>(x: &Args<'_, O, E>) -> usize {
+fn dealt_scratch<O: Operand>(x: &Args<'_, O>) -> usize {
     let (few, rows) = if x.few_rows() { (x.m, true) } else { (x.n, x.trans_b == Transpose::Yes || x.k == 1) };
     if rows && O::direct(x.a.as_ptr()).is_some() { 0 } else { few * x.k }
 }
@@ -222,13 +207,7 @@ fn dealt_scratch<O: Operand, E: Epilogue<O::Real>>(x: &Args<'_, O, E>) -> usize 
 ///
 /// # Safety
 /// As [`Args::run`].
-unsafe fn deal<O: Operand, E: Epilogue<O::Real>>(
-    ctx: &Context,
-    threads: usize,
-    x: &Args<'_, O, E>,
-    c: *mut O::Real,
-    scratch: &mut [O::Real],
-) {
+unsafe fn deal<O: Operand>(ctx: &Context, threads: usize, x: &Args<'_, O>, c: *mut O::Real, scratch: &mut [O::Real]) {
     let k = x.k;
     let few_rows = x.few_rows();
     let (few, many) = if few_rows { (x.m, x.n) } else { (x.n, x.m) };
@@ -270,12 +249,12 @@ unsafe fn deal<O: Operand, E: Epilogue<O::Real>>(
 }
 
 /// k = 0: C = beta·C, and the epilogue.
-struct NoDepth<'a, 'b, O: Operand, E> {
-    args: &'a Args<'b, O, E>,
+struct NoDepth<'a, 'b, O: Operand> {
+    args: &'a Args<'b, O>,
     c: *mut O::Real,
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Kernel for NoDepth<'_, '_, O, E> {
+impl<O: Operand> Kernel for NoDepth<'_, '_, O> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -288,7 +267,8 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for NoDepth<'_, '_, O, E> {
                     *v = if x.beta == zero { zero } else { x.beta * *v };
                 }
             }
-            x.epilogue.apply(s, Finished { c: self.c, ldc: x.ldc, row: 0, col: 0, rows: x.m, cols: x.n });
+            let piece = Finished { c: self.c, ldc: x.ldc, row: 0, col: 0, rows: x.m, cols: x.n };
+            finish(s, x.epilogue, piece);
         }
     }
 }

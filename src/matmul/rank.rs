@@ -1,7 +1,7 @@
 //! The ascending order for the sum of a few outer products: C is written along its rows, and nothing is packed.
 
 use super::driver::{Pointer, Product};
-use super::epilogue::Epilogue;
+use super::epilogue::finish;
 use super::pack::Operand;
 use super::real::{Real, Vector};
 use super::tile::LINE;
@@ -17,18 +17,13 @@ const DEPTH: usize = 4;
 const PIECE: usize = 84;
 
 /// Whether a product goes this way.
-pub(super) fn is_ranked<O: Operand, E>(x: &Product<'_, O, E>) -> bool {
+pub(super) fn is_ranked<O: Operand>(x: &Product<'_, O>) -> bool {
     O::direct(x.b.ptr).is_some() && x.k <= DEPTH && x.b.col == 1 && x.c_col == 1 && x.n >= O::Real::LANES
 }
 
 /// # Safety
 /// As [`Product::run`]; the product [`is_ranked`].
-pub(super) unsafe fn run<O: Operand, E: Epilogue<O::Real>>(
-    x: &Product<'_, O, E>,
-    ctx: &Context,
-    threads: usize,
-    c: *mut O::Real,
-) {
+pub(super) unsafe fn run<O: Operand>(x: &Product<'_, O>, ctx: &Context, threads: usize, c: *mut O::Real) {
     let tasks = x.m.div_ceil(PIECE);
     // Writing C is what takes the time.
     let workers = ctx.workers(Work::elements(x.m * x.n, 0.15), threads.min(tasks));
@@ -39,13 +34,13 @@ pub(super) unsafe fn run<O: Operand, E: Epilogue<O::Real>>(
     });
 }
 
-struct Piece<'a, 'b, O: Operand, E> {
-    product: &'a Product<'b, O, E>,
+struct Piece<'a, 'b, O: Operand> {
+    product: &'a Product<'b, O>,
     rows: Range<usize>,
     c: *mut O::Real,
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
+impl<O: Operand> Kernel for Piece<'_, '_, O> {
     type Out = ();
 
     #[inline(always)]
@@ -89,7 +84,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
                 _ => step!(4 2),
             };
             // SAFETY: the rows are this task's alone.
-            unsafe { x.epilogue.apply(s, x.finished(rows.c, row..row + done, 0..x.n)) };
+            unsafe { finish(s, x.epilogue, x.finished(rows.c, row..row + done, 0..x.n)) };
             row += done;
         }
     }

@@ -4,7 +4,7 @@
 use super::block::runs;
 use super::blocking::{K_BLOCK, tile_vectors};
 use super::driver::{Pointer, Product};
-use super::epilogue::Epilogue;
+use super::epilogue::finish;
 use super::pack::Operand;
 use super::real::{Real, Vector};
 use crate::context::Context;
@@ -32,7 +32,7 @@ const CHUNK: usize = 192;
 const SUMS: usize = 16 * 1024;
 
 /// Whether a product goes this way.
-pub(super) fn is_swept<O: Operand, E>(x: &Product<'_, O, E>) -> bool {
+pub(super) fn is_swept<O: Operand>(x: &Product<'_, O>) -> bool {
     let most = if (x.b.row * size_of::<O>()).is_multiple_of(4096) { ROWS_CROWDED } else { ROWS };
     O::direct(x.b.ptr).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES
 }
@@ -47,7 +47,7 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    pub(super) fn new<O: Operand, E>(x: &Product<'_, O, E>, ctx: &Context, threads: usize) -> Cut {
+    pub(super) fn new<O: Operand>(x: &Product<'_, O>, ctx: &Context, threads: usize) -> Cut {
         let work = Work::flops(2.0 * x.m as f64 * x.n as f64 * x.k as f64 * 2.0);
         let workers = ctx.workers(work, threads);
         // Long runs of each row for one thread; two pieces a worker for more.
@@ -69,8 +69,8 @@ fn stride(cols: usize) -> usize {
 
 /// # Safety
 /// As [`Product::run`]; the product [`is_swept`], cut so, and `scratch` is as long as that says.
-pub(super) unsafe fn run<O: Operand, E: Epilogue<O::Real>>(
-    x: &Product<'_, O, E>,
+pub(super) unsafe fn run<O: Operand>(
+    x: &Product<'_, O>,
     cut: &Cut,
     ctx: &Context,
     c: *mut O::Real,
@@ -86,14 +86,14 @@ pub(super) unsafe fn run<O: Operand, E: Epilogue<O::Real>>(
     });
 }
 
-struct Piece<'a, 'b, O: Operand, E> {
-    product: &'a Product<'b, O, E>,
+struct Piece<'a, 'b, O: Operand> {
+    product: &'a Product<'b, O>,
     cols: Range<usize>,
     c: *mut O::Real,
     sums: &'a mut [O::Real],
 }
 
-impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
+impl<O: Operand> Kernel for Piece<'_, '_, O> {
     type Out = ();
 
     #[inline(always)]
@@ -120,7 +120,7 @@ impl<O: Operand, E: Epilogue<O::Real>> Kernel for Piece<'_, '_, O, E> {
         };
         s.outline(&sweep);
         // SAFETY: the columns are this task's alone.
-        unsafe { x.epilogue.apply(s, x.finished(c, 0..x.m, self.cols.clone())) };
+        unsafe { finish(s, x.epilogue, x.finished(c, 0..x.m, self.cols.clone())) };
     }
 }
 

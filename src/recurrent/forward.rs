@@ -6,7 +6,7 @@ use super::together::together;
 use crate::activation::forward_piece;
 use crate::context::Context;
 use crate::error::{Result, check_len};
-use crate::matmul::{Args, Multiply, Panels, Plain, Transpose, multiply_ascending};
+use crate::matmul::{Args, Multiply, Panels, Transpose, multiply_ascending};
 use crate::parallel::Shared;
 use crate::scratch::Scratch;
 use std::ptr;
@@ -81,7 +81,7 @@ impl Forward<'_> {
             ldb: x.input,
             beta: 0.0,
             ldc: x.wide(),
-            epilogue: &Plain,
+            epilogue: None,
         };
         multiply_ascending(ctx, &args, self.z)?;
         let steps = Steps {

@@ -6,7 +6,7 @@ use super::shape::{Kind, Shape, check_option};
 use crate::context::Context;
 use crate::error::{Result, check_len};
 use crate::linear::{BIAS_BLOCK, column_sums};
-use crate::matmul::{Args, Plain, Transpose, ascending_scratch, multiply_ascending};
+use crate::matmul::{Args, Transpose, ascending_scratch, multiply_ascending};
 
 /// Where gradients go.
 pub(super) struct Gradients<'a> {
@@ -54,7 +54,7 @@ impl Products<'_> {
     }
 
     /// dzᵀ·rows, of the last `k` rows of both.
-    fn weight<'a>(&self, dz: &'a [f32], rows: &'a [f32], width: usize, k: usize, beta: f32) -> Args<'a, f32, Plain> {
+    fn weight<'a>(&self, dz: &'a [f32], rows: &'a [f32], width: usize, k: usize, beta: f32) -> Args<'a, f32> {
         let wide = self.shape.wide();
         Args {
             function: self.function,
@@ -70,11 +70,11 @@ impl Products<'_> {
             ldb: width,
             beta,
             ldc: width,
-            epilogue: &Plain,
+            epilogue: None,
         }
     }
 
-    fn input<'a>(&'a self, dz: &'a [f32]) -> Args<'a, f32, Plain> {
+    fn input<'a>(&'a self, dz: &'a [f32]) -> Args<'a, f32> {
         let x = &self.shape;
         Args {
             function: self.function,
@@ -90,7 +90,7 @@ impl Products<'_> {
             ldb: x.input,
             beta: 0.0,
             ldc: x.input,
-            epilogue: &Plain,
+            epilogue: None,
         }
     }
 

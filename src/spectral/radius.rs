@@ -4,7 +4,7 @@ use super::{Spectral, check_matrix};
 use crate::context::Context;
 use crate::error::{Result, product};
 use crate::fpenv::FpEnv;
-use crate::matmul::{Args, Plain, Transpose, multiply};
+use crate::matmul::{Args, Transpose, multiply};
 use crate::scratch::Scratch;
 
 /// The most squarings that are made.
@@ -161,7 +161,7 @@ fn of_component<'a>(
                 ldb: n,
                 beta: 0.0,
                 ldc: n,
-                epilogue: &Plain,
+                epilogue: None,
             };
             multiply(ctx, &args, square)?;
             std::mem::swap(&mut power, &mut square);
