@@ -106,8 +106,6 @@ fn convert<A: Storage, B: Storage>(function: &'static str, ctx: &Context, x: &[A
 
 /// Streams of a task that are read by turns: memory brings several sooner than one.
 const STREAMS: usize = 4;
-/// Elements from one that is read to one that is asked for.
-const AHEAD: usize = 2048;
 /// Elements of a turn.
 const TURN: usize = 256;
 
@@ -136,7 +134,6 @@ impl<A: Storage, B: Storage> Kernel for PastCaches<'_, A, B> {
                 for k in 0..STREAMS {
                     let start = head + k * stream + turn;
                     for i in (start..start + TURN).step_by(LANES) {
-                        s.prefetch_far(x.wrapping_add(i + AHEAD).cast());
                         put(s, y.add(i), A::load(s, x.add(i)), true);
                     }
                 }

@@ -39,12 +39,7 @@ pub(super) const fn tile_vectors(isa: Isa) -> usize {
     }
 }
 
-/// Whether a vector is a line of the cache, so that it pays to have the columns of tiles begin where lines of C do.
-pub(super) const fn aligns(isa: Isa) -> bool {
-    matches!(isa, Isa::Avx512)
-}
-
-/// Depth of k up to which that pays for the sake of C alone, and columns.
+/// Depth of k up to which it pays for the sake of C alone that columns of tiles begin where its lines do, and columns.
 pub(super) const ALIGN_DEPTH: usize = 16;
 pub(super) const ALIGN_COLS: usize = 256;
 

@@ -2,8 +2,8 @@
 
 use super::block::Block;
 use super::blocking::{
-    ALIGN_COLS, ALIGN_DEPTH, ALONG_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED, aligns,
-    m_block, m_once, tile_rows, tile_vectors,
+    ALIGN_COLS, ALIGN_DEPTH, ALONG_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED, m_block,
+    m_once, tile_rows, tile_vectors,
 };
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
@@ -157,7 +157,12 @@ impl<O: Operand> Product<'_, O> {
     pub(super) fn lead(&self, isa: Isa, b: Source, c: *const O::Real) -> usize {
         let line = LINE / size_of::<O::Real>();
         let past = |p: *const O::Real| (LINE - p.addr() % LINE) % LINE / size_of::<O::Real>();
-        if self.groups() || !aligns(isa) || self.n < ALIGN_COLS || self.c_col != 1 || !self.c_row.is_multiple_of(line) {
+        if self.groups()
+            || !isa.vectors_are_lines()
+            || self.n < ALIGN_COLS
+            || self.c_col != 1
+            || !self.c_row.is_multiple_of(line)
+        {
             return 0;
         }
         let lead = past(c);

@@ -386,13 +386,10 @@ impl Simd for Avx2 {
         p: *const f32,
         stride: usize,
         b: [__m256; N],
-        mut c: [__m256; N],
+        c: [__m256; N],
     ) -> [__m256; N] {
-        for i in 0..N {
-            // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-            [c[i]] = unsafe { splat::fma_ps_ymm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]) };
-        }
-        c
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_ps_ymms::<OFFSET, ROWS, N>(p, stride, b, c) }
     }
     #[inline(always)]
     unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize, const N: usize>(

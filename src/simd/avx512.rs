@@ -53,6 +53,32 @@ macro_rules! op {
     )*};
 }
 
+/// The steps of a register tile.
+macro_rules! fma_splat {
+    ($($name:ident($number:ty, $vector:ty) by $one:ident $two:ident)*) => {$(
+        #[inline(always)]
+        unsafe fn $name<const OFFSET: usize, const ROWS: usize, const N: usize>(
+            self,
+            p: *const $number,
+            stride: usize,
+            b: [$vector; N],
+            mut c: [$vector; N],
+        ) -> [$vector; N] {
+            // SAFETY: the caller's contract; the token proves AVX-512.
+            unsafe {
+                if N == 2 {
+                    [c[0], c[1 % N]] = splat::$two::<OFFSET, ROWS>(p, stride, [b[0], b[1 % N]], [c[0], c[1 % N]]);
+                } else {
+                    for i in 0..N {
+                        [c[i]] = splat::$one::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]);
+                    }
+                }
+            }
+            c
+        }
+    )*};
+}
+
 /// The mask of the first `n` ≤ 16 lanes.
 #[inline(always)]
 fn first_bits(n: usize) -> __mmask16 {
@@ -63,7 +89,6 @@ fn first_bits(n: usize) -> __mmask16 {
 impl Simd for Avx512 {
     const ISA: Isa = Isa::Avx512;
     const FUSED: bool = true;
-    const LINES: bool = true;
     const MASKS: bool = true;
     type F = __m512;
     type I = __m512i;
@@ -171,25 +196,9 @@ impl Simd for Avx512 {
         // SAFETY: a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
-    #[inline(always)]
-    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize, const N: usize>(
-        self,
-        p: *const f32,
-        stride: usize,
-        b: [__m512; N],
-        mut c: [__m512; N],
-    ) -> [__m512; N] {
-        // SAFETY: the caller's contract; the token proves AVX-512.
-        unsafe {
-            if N == 2 {
-                [c[0], c[1 % N]] = splat::fma_ps_zmm2::<OFFSET, ROWS>(p, stride, [b[0], b[1 % N]], [c[0], c[1 % N]]);
-            } else {
-                for i in 0..N {
-                    [c[i]] = splat::fma_ps_zmm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]);
-                }
-            }
-        }
-        c
+    fma_splat! {
+        fma_splat(f32, __m512) by fma_ps_zmm fma_ps_zmm2
+        fma_splat_d(f64, __m512d) by fma_pd_zmm fma_pd_zmm2
     }
     #[inline(always)]
     unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize, const N: usize>(
@@ -197,33 +206,10 @@ impl Simd for Avx512 {
         p: *const f32,
         stride: usize,
         b: [__m256; N],
-        mut c: [__m256; N],
+        c: [__m256; N],
     ) -> [__m256; N] {
-        for i in 0..N {
-            // SAFETY: the caller's contract; the token proves AVX2 and FMA.
-            [c[i]] = unsafe { splat::fma_ps_ymm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]) };
-        }
-        c
-    }
-    #[inline(always)]
-    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize, const N: usize>(
-        self,
-        p: *const f64,
-        stride: usize,
-        b: [__m512d; N],
-        mut c: [__m512d; N],
-    ) -> [__m512d; N] {
-        // SAFETY: the caller's contract; the token proves AVX-512.
-        unsafe {
-            if N == 2 {
-                [c[0], c[1 % N]] = splat::fma_pd_zmm2::<OFFSET, ROWS>(p, stride, [b[0], b[1 % N]], [c[0], c[1 % N]]);
-            } else {
-                for i in 0..N {
-                    [c[i]] = splat::fma_pd_zmm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]);
-                }
-            }
-        }
-        c
+        // SAFETY: the caller's contract; the token proves AVX2 and FMA.
+        unsafe { splat::fma_ps_ymms::<OFFSET, ROWS, N>(p, stride, b, c) }
     }
     #[inline(always)]
     unsafe fn stream(self, p: *mut f32, v: __m512) {

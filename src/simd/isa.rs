@@ -52,6 +52,11 @@ impl Isa {
         }
     }
 
+    /// Whether a vector is a cache line.
+    pub(crate) const fn vectors_are_lines(self) -> bool {
+        matches!(self, Isa::Avx512)
+    }
+
     /// Whether its fused multiply-add rounds once, so that its bits are the specification's.
     pub const fn is_fused(self) -> bool {
         match self {

@@ -53,6 +53,28 @@ pub use scalar::Scalar;
 /// Floats in a vector, on every machine.
 pub const LANES: usize = 16;
 
+/// Products with one number from memory, of the operations on vectors.
+macro_rules! fma_splat {
+    ($($(#[$doc:meta])* $name:ident($number:ty, $vector:ident) by $splat:ident $fma:ident)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        unsafe fn $name<const OFFSET: usize, const ROWS: usize, const N: usize>(
+            self,
+            p: *const $number,
+            stride: usize,
+            b: [Self::$vector; N],
+            mut c: [Self::$vector; N],
+        ) -> [Self::$vector; N] {
+            // SAFETY: the contract.
+            let x = self.$splat(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) });
+            for i in 0..N {
+                c[i] = self.$fma(x, b[i], c[i]);
+            }
+            c
+        }
+    )*};
+}
+
 /// The vector operations of one instruction set.
 ///
 /// A value of an implementing type is a token: holding one means that the CPU has the instructions. Every method is
@@ -75,7 +97,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Whether a vector is two registers, of which there are few: a loop that holds many numbers then goes by halves.
     const PAIRED: bool = false;
     /// Whether a vector is a cache line: one at another address straddles two, and every store then counts double.
-    const LINES: bool = false;
+    const LINES: bool = Self::ISA.vectors_are_lines();
     /// Whether loading and storing the first lanes takes hardly longer than all of them.
     const MASKS: bool = false;
     /// 16 × f32.
@@ -340,63 +362,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     // Products with one number, the step of a register tile. Written in assembly where compilers, given many of them, hold
     // too much in registers at once and too little of the sums.
 
-    /// x·b + c of `N` vectors, each rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes
-    /// after `p`.
-    ///
-    /// # Safety
-    /// x is valid for reading.
-    #[inline(always)]
-    unsafe fn fma_splat<const OFFSET: usize, const ROWS: usize, const N: usize>(
-        self,
-        p: *const f32,
-        stride: usize,
-        b: [Self::F; N],
-        mut c: [Self::F; N],
-    ) -> [Self::F; N] {
-        // SAFETY: the contract.
-        let x = self.splat(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) });
-        for i in 0..N {
-            c[i] = self.fma(x, b[i], c[i]);
-        }
-        c
-    }
-    /// [`Simd::fma_splat`] of halves of a vector.
-    ///
-    /// # Safety
-    /// As there.
-    #[inline(always)]
-    unsafe fn fma_splat_h<const OFFSET: usize, const ROWS: usize, const N: usize>(
-        self,
-        p: *const f32,
-        stride: usize,
-        b: [Self::H; N],
-        mut c: [Self::H; N],
-    ) -> [Self::H; N] {
-        // SAFETY: the contract.
-        let x = self.splat_h(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) });
-        for i in 0..N {
-            c[i] = self.fma_h(x, b[i], c[i]);
-        }
-        c
-    }
-    /// [`Simd::fma_splat`] in f64.
-    ///
-    /// # Safety
-    /// As there.
-    #[inline(always)]
-    unsafe fn fma_splat_d<const OFFSET: usize, const ROWS: usize, const N: usize>(
-        self,
-        p: *const f64,
-        stride: usize,
-        b: [Self::D; N],
-        mut c: [Self::D; N],
-    ) -> [Self::D; N] {
-        // SAFETY: the contract.
-        let x = self.splat_d(unsafe { *p.byte_add(stride * ROWS).add(OFFSET) });
-        for i in 0..N {
-            c[i] = self.fma_d(x, b[i], c[i]);
-        }
-        c
+    fma_splat! {
+        /// x·b + c of `N` vectors, each rounded once, where x stands `OFFSET` elements and `ROWS` ≤ 2 times `stride` bytes
+        /// after `p`.
+        ///
+        /// # Safety
+        /// x is valid for reading.
+        fma_splat(f32, F) by splat fma
+        /// [`Simd::fma_splat`] of halves of a vector.
+        ///
+        /// # Safety
+        /// As there.
+        fma_splat_h(f32, H) by splat_h fma_h
+        /// [`Simd::fma_splat`] in f64.
+        ///
+        /// # Safety
+        /// As there.
+        fma_splat_d(f64, D) by splat_d fma_d
     }
 
     // Folds by halves: lane i joins lane i + 8, then i + 4, i + 2, i + 1.

@@ -86,3 +86,22 @@ fma!(
     ["vbroadcastsd {x}, qword ptr" ""] [x],
     c0 b0 "vfmadd231pd {c0}, {x}, {b0}", c1 b1 "vfmadd231pd {c1}, {x}, {b1}"
 );
+
+/// [`fma_ps_ymm`] of `N` vectors.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn fma_ps_ymms<const OFFSET: usize, const ROWS: usize, const N: usize>(
+    p: *const f32,
+    stride: usize,
+    b: [__m256; N],
+    mut c: [__m256; N],
+) -> [__m256; N] {
+    for i in 0..N {
+        // SAFETY: the contract.
+        [c[i]] = unsafe { fma_ps_ymm::<OFFSET, ROWS>(p, stride, [b[i]], [c[i]]) };
+    }
+    c
+}
