@@ -5,7 +5,8 @@ use crate::context::Context;
 use crate::error::{Error, Result, check_len, product};
 use crate::parallel::Shared;
 use crate::simd::{LANES, Simd};
-use crate::softmax::rows::{self, Pass, Stats, Turned};
+use crate::softmax::pass::{Pass, Stats, Turned};
+use crate::softmax::rows;
 
 /// Nanoseconds an element takes.
 const NS: f64 = 0.4;

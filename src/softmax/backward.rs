@@ -1,6 +1,7 @@
 //! The gradients of softmax and log-softmax, row by row.
 
-use super::rows::{AHEAD, CHUNK, STAGE};
+use super::rows::CHUNK;
+use super::sums::{AHEAD, STAGE};
 use super::turned::{self, Block, WIDEST};
 use super::{check, stored, streams};
 use crate::context::Context;

@@ -4,8 +4,11 @@
 //! any logits, and a probability that rounds to 1 still has its gradient.
 
 mod backward;
+mod chunks;
+pub(crate) mod pass;
 pub(crate) mod rows;
 mod stored;
+mod sums;
 pub(crate) mod turned;
 
 pub(crate) use backward::backward;
@@ -17,7 +20,7 @@ use crate::element::Storage;
 use crate::elementwise::STREAM_BYTES;
 use crate::error::{Result, check_len, product};
 use crate::simd::{LANES, Simd};
-use rows::{Pass, Stats, Turned};
+use pass::{Pass, Stats, Turned};
 
 /// Nanoseconds an element takes, forward.
 const FORWARD_NS: f64 = 0.4;
