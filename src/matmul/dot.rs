@@ -10,7 +10,7 @@ use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
 /// Lanes that k is dealt to.
-const DEAL: usize = 8;
+pub(super) const DEAL: usize = 8;
 
 /// Rows of the long operand in one task: a multiple of 16, so that epilogues see whole vectors.
 const PIECE: usize = 64;

@@ -2,9 +2,10 @@
 
 use super::Transpose;
 use super::block::{most_rows, runs};
+use super::dot::DEAL;
 use super::driver::panel_width;
 use super::pack::{Operand, PackPanels, SLACK, Strip};
-use super::real::Real;
+use super::real::{Real, Vector};
 use super::tile::{NEAR, Next, Tiles, in_place, is_narrow, reads_in_place};
 use crate::context::Context;
 use crate::fpenv::FpEnv;
@@ -55,7 +56,7 @@ pub(super) fn multiply<T: Operand<Real = T> + Real>(
         cols <= ld && ld <= isize::MAX as usize / (MOST * 16) && (rows - 1) * ld + cols <= len
     };
     let (b_rows, b_cols) = if trans_b == Transpose::No { (k, n) } else { (n, k) };
-    let here = fits(m) & fits(n) & fits(k) & suits::<T>(trans_b, m, n);
+    let here = fits(m) & fits(n) & fits(k) & (suits::<T>(trans_b, m, n) || is_dealt(ctx, trans_a, trans_b, n, k));
     if !here
         || !holds(a.len(), a_rows, a_cols, lda)
         || !holds(b.len(), b_rows, b_cols, ldb)
@@ -74,7 +75,13 @@ pub(super) fn multiply<T: Operand<Real = T> + Real>(
 #[inline]
 fn suits<T: Real>(trans_b: Transpose, m: usize, n: usize) -> bool {
     // Few rows or columns are dealt, or turned: not here.
-    (n > T::LANES / 2 - 1) & (n >= m.min(LANES)) & (trans_b == Transpose::No || m > 4)
+    (n > 4) & (n >= T::LANES / 2) & (n >= m.min(LANES)) & (trans_b == Transpose::No || m > 4)
+}
+
+/// Whether it is dealt, and has a step for each lane at most.
+#[inline]
+fn is_dealt(ctx: &Context, trans_a: Transpose, trans_b: Transpose, n: usize, k: usize) -> bool {
+    (n <= 4) & (k <= DEAL) & (trans_a == Transpose::No) & (trans_b == Transpose::No) && !ctx.batch_invariant()
 }
 
 /// [`multiply`] of matrices that were looked at elsewhere.
@@ -98,7 +105,7 @@ pub(crate) unsafe fn multiply_unchecked<T: Operand<Real = T> + Real>(
     c: *mut T,
     ldc: usize,
 ) -> bool {
-    let here = suits::<T>(trans_b, m, n);
+    let here = suits::<T>(trans_b, m, n) || is_dealt(ctx, trans_a, trans_b, n, k);
     if here {
         // SAFETY: the contract.
         unsafe { run(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) };
@@ -107,7 +114,7 @@ pub(crate) unsafe fn multiply_unchecked<T: Operand<Real = T> + Real>(
 }
 
 /// # Safety
-/// As [`multiply_unchecked`], and the product [`suits`].
+/// As [`multiply_unchecked`], and the product [`suits`] or [`is_dealt`].
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn run<T: Operand<Real = T> + Real>(
@@ -141,7 +148,7 @@ unsafe fn run<T: Operand<Real = T> + Real>(
         beta,
     };
     let _fp = FpEnv::enter(ctx.flush_subnormals());
-    ctx.dispatch(&tiny);
+    if suits::<T>(trans_b, m, n) { ctx.dispatch(&tiny) } else { ctx.dispatch(Dealt(&tiny)) }
 }
 
 impl<T: Operand<Real = T> + Real> Kernel for &Tiny<T> {
@@ -238,5 +245,45 @@ impl<T: Operand<Real = T> + Real> Kernel for &Packed<'_, T> {
         }
         s.outline(&PackPanels(strip, panel));
         t.columns(s, self.j, self.width, panel, nr);
+    }
+}
+
+/// The dealt order where every lane has one step at most: up to four columns, each lane's product rounded, then summed.
+struct Dealt<'a, T>(&'a Tiny<T>);
+
+impl<T: Operand<Real = T> + Real> Kernel for Dealt<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        /// Rows whose sums go beside each other.
+        const ROWS: usize = 4;
+        let t = self.0;
+        let splat = |x| T::Wide::<S>::splat(s, x);
+        let (zero, one) = (splat(T::default()), splat(T::ONE));
+        for i in (0..t.m).step_by(ROWS) {
+            // Rows past the last repeat it.
+            let row = |r: usize| (i + r).min(t.m - 1);
+            let mut sums = [zero; ROWS];
+            // SAFETY: all of A, B and C was checked by whoever called `run`, and C is this thread's.
+            unsafe {
+                for p in 0..t.k {
+                    let b = T::Wide::<S>::load_first(s, t.b.add(p * t.b_row), t.n);
+                    for r in 0..ROWS {
+                        let lane = T::Wide::<S>::fma(s, splat(*t.a.add(row(r) * t.a_row + p)), b, zero);
+                        sums[r] = if p == 0 { lane } else { T::Wide::<S>::fma(s, one, lane, sums[r]) };
+                    }
+                }
+                for r in 0..ROWS.min(t.m - i) {
+                    let c = t.c.add((i + r) * t.c_row);
+                    let start = if t.beta == T::default() {
+                        zero
+                    } else {
+                        T::Wide::<S>::mul(s, splat(t.beta), T::Wide::<S>::load_first(s, c, t.n))
+                    };
+                    T::Wide::<S>::fma(s, splat(t.alpha), sums[r], start).store_first(s, c, t.n);
+                }
+            }
+        }
     }
 }

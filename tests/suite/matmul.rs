@@ -201,6 +201,22 @@ fn paths_of_extreme_shapes_have_the_specified_bits() {
     }
 }
 
+/// Every product of up to nine rows and columns: where the orders of summation part, and ways for small ones.
+#[test]
+fn smallest_shapes_have_the_specified_bits() {
+    let contexts = all_contexts();
+    for (ta, tb) in transposes() {
+        for m in 1..=9 {
+            for n in 1..=9 {
+                for k in (1..=9).chain([18]).step_by(if common::quick() { 3 } else { 1 }) {
+                    let beta = [0.0, 1.0, -1.0][(m + n + k) % 3];
+                    Case { beta, ..Case::new(ta, tb, m, n, k) }.check(&contexts);
+                }
+            }
+        }
+    }
+}
+
 /// Few rows of A against rows of B, read as they lie: sums wait in cache and are cut at 16,384; rows 4 KiB apart go by
 /// eight, and for more rows of A.
 #[test]

@@ -90,6 +90,20 @@ fn check_f64(t: (Transpose, Transpose), dims: (usize, usize, usize), alpha: f64,
     }
 }
 
+/// Every product of up to nine rows and columns: where the orders of summation part, and ways for small ones.
+#[test]
+fn smallest_f64_shapes_have_the_specified_bits() {
+    for t in transposes() {
+        for m in 1..=9 {
+            for n in 1..=9 {
+                for k in (1..=9).chain([18]).step_by(if common::quick() { 3 } else { 1 }) {
+                    check_f64(t, (m, n, k), 0.5, [0.0, 1.0, -1.0][(m + n + k) % 3], (m + k) % 2, n as u64);
+                }
+            }
+        }
+    }
+}
+
 /// Rows of A that are packed for tiles whose height is no multiple of the block that turns in registers.
 #[test]
 fn packed_f64_has_the_specified_bits() {
