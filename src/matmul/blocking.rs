@@ -43,8 +43,9 @@ pub(super) const fn tile_vectors(isa: Isa) -> usize {
 pub(super) const ALIGN_DEPTH: usize = 16;
 pub(super) const ALIGN_COLS: usize = 256;
 
-/// Depth of k up to which tiles go along C wherever B is near.
+/// Depth of k up to which tiles go along C wherever B is near, and columns.
 pub(super) const ALONG_DEPTH: usize = 32;
+pub(super) const ALONG_COLS: usize = 256;
 
 /// Lanes of multiply-adds that take as long as turning one element while packing.
 pub(super) const fn turn_cost(isa: Isa) -> usize {

@@ -2,8 +2,8 @@
 
 use super::block::Block;
 use super::blocking::{
-    ALIGN_COLS, ALIGN_DEPTH, ALONG_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED, m_block,
-    m_once, tile_rows, tile_vectors,
+    ALIGN_COLS, ALIGN_DEPTH, ALONG_COLS, ALONG_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED,
+    m_block, m_once, tile_rows, tile_vectors,
 };
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
@@ -90,6 +90,11 @@ pub(super) enum Source {
 /// Multiplications of a small product.
 const SMALL: usize = 128 * 128 * 128;
 
+/// Whether steps are few and B is near: tiles then go along C, whatever the rows.
+fn is_short(n: usize, k: usize, size: usize) -> bool {
+    k <= ALONG_DEPTH && n >= ALONG_COLS && n * k * size <= 4 * B_NEAR
+}
+
 impl Plan {
     fn new<O: Operand>(isa: Isa, m: usize, n: usize, k: usize, a: View<O>, b: View<O>) -> Plan {
         let (mr, nr, size) = (tile_rows(isa), panel_width::<O::Real>(isa), size_of::<O::Real>());
@@ -111,8 +116,7 @@ impl Plan {
             Source::Panels(if b.col == 1 { 4 } else { 1 })
         };
         // Few rows over few steps are done before the next panel is prepared.
-        let short = b == Source::InPlace && k <= ALONG_DEPTH && n >= 2 * nr && n * k * size <= 4 * B_NEAR;
-        let along = thin || short;
+        let along = thin || b == Source::InPlace && is_short(n, k, size);
         Plan { a_in_place, b, along }
     }
 
@@ -172,6 +176,11 @@ impl<O: Operand> Product<'_, O> {
                 && O::direct(self.b.ptr).is_some_and(|b| past(b) == lead)
         };
         if self.k <= ALIGN_DEPTH || both() { lead } else { 0 }
+    }
+
+    /// Whether steps are few and B is near.
+    pub(super) fn is_short(&self) -> bool {
+        is_short(self.n, self.k, size_of::<O>())
     }
 
     /// [`Epilogue::groups`] of what follows.

@@ -112,48 +112,47 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let x = self.0;
+        // By value: what is read through a reference would be read again after every store.
+        let Rows { cols, a: a0, a_row, a_col, b: b0, b_row, c: c0, c_row, alpha, beta } = *self.0;
+        let keeps = beta != T::default();
         let zero = T::Wide::<S>::splat(s, T::default());
-        let (alpha, beta) = (T::Wide::<S>::splat(s, x.alpha), T::Wide::<S>::splat(s, x.beta));
+        let (alpha, beta) = (T::Wide::<S>::splat(s, alpha), T::Wide::<S>::splat(s, beta));
         let mut a = [[zero; K]; M];
         // SAFETY: M rows of A and C and K of B exist (Piece); a tail is masked.
         unsafe {
             for i in 0..M {
                 for p in 0..K {
-                    a[i][p] = T::Wide::<S>::splat(s, *x.a.add(i * x.a_row + p * x.a_col));
+                    a[i][p] = T::Wide::<S>::splat(s, *a0.add(i * a_row + p * a_col));
                 }
             }
             macro_rules! vector {
                 ($j:expr, $n:expr) => {
                     let mut b = [zero; K];
                     for p in 0..K {
-                        b[p] = T::Wide::<S>::load_up_to(s, x.b.add(p * x.b_row + $j), $n);
+                        b[p] = T::Wide::<S>::load_up_to(s, b0.add(p * b_row + $j), $n);
                     }
                     for i in 0..M {
                         let mut sum = zero;
                         for p in 0..K {
                             sum = T::Wide::<S>::fma(s, a[i][p], b[p], sum);
                         }
-                        let c = x.c.add(i * x.c_row + $j);
-                        let start = if x.beta == T::default() {
-                            zero
-                        } else {
-                            T::Wide::<S>::mul(s, beta, T::Wide::<S>::load_up_to(s, c, $n))
-                        };
+                        let c = c0.add(i * c_row + $j);
+                        let start =
+                            if keeps { T::Wide::<S>::mul(s, beta, T::Wide::<S>::load_up_to(s, c, $n)) } else { zero };
                         T::Wide::<S>::fma(s, alpha, sum, start).store_up_to(s, c, $n);
                     }
                 };
             }
-            let head = if S::LINES { x.c.align_offset(LINE).min(x.cols) % T::LANES } else { 0 };
-            let end = head + (x.cols - head) / T::LANES * T::LANES;
+            let head = if S::LINES { c0.align_offset(LINE).min(cols) % T::LANES } else { 0 };
+            let end = head + (cols - head) / T::LANES * T::LANES;
             if head > 0 {
                 vector!(0, head);
             }
             for j in (head..end).step_by(T::LANES) {
                 vector!(j, T::LANES);
             }
-            if end < x.cols {
-                vector!(end, x.cols - end);
+            if end < cols {
+                vector!(end, cols - end);
             }
         }
     }

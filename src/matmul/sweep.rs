@@ -34,7 +34,7 @@ const SUMS: usize = 16 * 1024;
 /// Whether a product goes this way.
 pub(super) fn is_swept<O: Operand>(x: &Product<'_, O>) -> bool {
     let most = if (x.b.row * size_of::<O>()).is_multiple_of(4096) { ROWS_CROWDED } else { ROWS };
-    O::direct(x.b.ptr).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES
+    O::direct(x.b.ptr).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES && !(x.m > 1 && x.is_short())
 }
 
 /// How a product is cut.
