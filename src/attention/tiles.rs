@@ -95,7 +95,8 @@ pub(super) fn panels_len(isa: Isa, cols: usize, k: usize) -> usize {
 /// The matrix is readable; [`panels_len`] elements are writable at `dst`.
 #[inline(always)]
 pub(super) unsafe fn pack<S: Simd>(s: S, src: *const f32, d: usize, cols: usize, k: usize, dst: *mut f32) {
-    s.outline(&PackPanels(Strip { src, across: 1, along: d, width: cols, k }, dst));
+    let nr = const { panel_width::<f32>(S::ISA) };
+    s.outline(&PackPanels(Strip { src, across: 1, along: d, width: cols, k }, dst, nr));
 }
 
 /// Packs the transpose of `cols` rows of `d`, one behind the other at `src`, as panels `d` steps deep.
@@ -104,7 +105,8 @@ pub(super) unsafe fn pack<S: Simd>(s: S, src: *const f32, d: usize, cols: usize,
 /// The rows are readable; [`panels_len`] elements are writable at `dst`.
 #[inline(always)]
 pub(super) unsafe fn pack_turned<S: Simd>(s: S, src: *const f32, d: usize, cols: usize, dst: *mut f32) {
-    s.outline(&PackPanels(Strip { src, across: d, along: 1, width: cols, k: d }, dst));
+    let nr = const { panel_width::<f32>(S::ISA) };
+    s.outline(&PackPanels(Strip { src, across: d, along: 1, width: cols, k: d }, dst, nr));
 }
 
 /// Whether all numbers are finite.

@@ -1,7 +1,7 @@
 //! One task of a product: a piece of C over some depth of k.
 
 use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
-use super::driver::{Plan, Product, Source, panel_width};
+use super::driver::{Plan, Product, Source, panel_row, panel_width};
 use super::epilogue::finish;
 use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
 use super::real::Real;
@@ -218,11 +218,11 @@ impl<O: Operand> Block<'_, '_, O> {
     /// The columns before `cols`, packed.
     #[inline(always)]
     fn lead_panel<S: Simd>(&self, s: S, step: Step) -> Option<Panel<O::Real>> {
-        let nr = const { panel_width::<O::Real>(S::ISA) };
         let cols = self.cols.start - self.lead..self.cols.start;
         (self.lead > 0).then(|| {
             self.pack_panels(s, step, cols.clone(), self.panel);
-            Panel { col: cols.start, width: cols.len(), ptr: self.panel.cast_const(), row: nr }
+            let row = panel_row::<O::Real>(S::ISA, cols.len());
+            Panel { col: cols.start, width: cols.len(), ptr: self.panel.cast_const(), row }
         })
     }
 
@@ -231,16 +231,17 @@ impl<O: Operand> Block<'_, '_, O> {
     fn panel_at<S: Simd>(&self, s: S, step: Step, j: usize, packed_to: usize) -> Panel<O::Real> {
         let nr = const { panel_width::<O::Real>(S::ISA) };
         let width = nr.min(self.cols.end - j);
+        let row = panel_row::<O::Real>(S::ISA, width);
         match self.plan.b {
             Source::Slab => {
                 let panels = self.slab_cols.len().div_ceil(nr);
                 let start = (step.p0 - self.depth.start) * panels * nr + (j - self.slab_cols.start) * step.k;
-                Panel { col: j, width, ptr: self.slab.wrapping_add(start), row: nr }
+                Panel { col: j, width, ptr: self.slab.wrapping_add(start), row }
             }
             Source::Panels(count) => {
                 let first = self.cols.start + (j - self.cols.start) / (count * nr) * (count * nr);
                 debug_assert!(j < packed_to);
-                Panel { col: j, width, ptr: self.panel.cast_const().wrapping_add((j - first) * step.k), row: nr }
+                Panel { col: j, width, ptr: self.panel.cast_const().wrapping_add((j - first) * step.k), row }
             }
             Source::InPlace => {
                 let b = self.product.b;
@@ -249,7 +250,7 @@ impl<O: Operand> Block<'_, '_, O> {
                     Some(ptr) if read > 0 => Panel { col: j, width: read, ptr, row: b.row },
                     _ => {
                         self.pack_panels(s, step, j..j + width, self.panel);
-                        Panel { col: j, width, ptr: self.panel.cast_const(), row: nr }
+                        Panel { col: j, width, ptr: self.panel.cast_const(), row }
                     }
                 }
             }
@@ -262,7 +263,8 @@ impl<O: Operand> Block<'_, '_, O> {
         let src = b.at(step.p0, cols.start);
         let strip = Strip { src, across: b.col, along: b.row, width: cols.len(), k: step.k };
         // The strip lies in B; the room is as large as the plan wants (Product::run).
-        s.outline(&PackPanels(strip, dst));
+        let last = panel_row::<O::Real>(S::ISA, cols.len() % const { panel_width::<O::Real>(S::ISA) });
+        s.outline(&PackPanels(strip, dst, last));
     }
 
     /// Packs the rows of this task over one block of k, tile behind tile.

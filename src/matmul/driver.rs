@@ -67,6 +67,12 @@ pub(crate) const fn panel_width<T: Real>(isa: Isa) -> usize {
     tile_vectors(isa) * T::LANES
 }
 
+/// Elements from one row of a packed panel of `width` columns to the next: no wider than tiles read, for what is left out
+/// would take room in caches all the same.
+pub(super) fn panel_row<T: Real>(isa: Isa, width: usize) -> usize {
+    if width <= T::LANES { T::LANES } else { panel_width::<T>(isa) }
+}
+
 /// How the operands reach the tile, and in which order tiles go. No element's bits depend on it.
 #[derive(Clone, Copy)]
 pub(super) struct Plan {
@@ -292,7 +298,8 @@ impl<O: Operand> Product<'_, O> {
                 k,
             };
             // The strip lies in B; dst holds its panels, whose width is a multiple of the vector.
-            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr()));
+            let last = panel_row::<O::Real>(ctx.isa(), strip.width % nr);
+            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr(), last));
         });
     }
 }

@@ -124,12 +124,13 @@ const TILES: usize = 8;
 const ROWS_AHEAD: usize = 8;
 
 impl<O: Operand> Strip<O> {
-    /// Packs the strip as panels of `nr` columns, panel behind panel; `nr` is a multiple of the vector.
+    /// Packs the strip as panels of `nr` columns, panel behind panel, the last with rows of `last` ≤ nr if it is not whole;
+    /// both are multiples of the vector.
     ///
     /// # Safety
     /// The strip is readable; as many whole panels are writable at `dst`.
     #[inline(always)]
-    pub(super) unsafe fn pack_panels<S: Simd>(self, s: S, dst: *mut O::Real, nr: usize) {
+    pub(super) unsafe fn pack_panels<S: Simd>(self, s: S, dst: *mut O::Real, nr: usize, last: usize) {
         let lanes = <O::Real as Real>::LANES;
         let mut done = 0;
         // SAFETY: the contract; row p of the strip is width elements, and loads past the width are masked.
@@ -157,7 +158,7 @@ impl<O: Operand> Strip<O> {
             while done < self.width {
                 let width = nr.min(self.width - done);
                 let part = Strip { src: self.src.wrapping_add(done * self.across), width, ..self };
-                part.pack(s, dst.add(done * self.k), nr);
+                part.pack(s, dst.add(done * self.k), if width < nr { last } else { nr });
                 done += nr;
             }
         }
@@ -288,8 +289,8 @@ impl<O: Operand> Strip<O> {
     }
 }
 
-/// [`Strip::pack_panels`] of the instruction set's width, as a function of its own.
-pub(crate) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real);
+/// [`Strip::pack_panels`] of the instruction set's width as a function of its own: strip, destination, rows of the last panel.
+pub(crate) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
 
 impl<O: Operand> Kernel for &PackPanels<O> {
     type Out = ();
@@ -297,7 +298,9 @@ impl<O: Operand> Kernel for &PackPanels<O> {
     fn run<S: Simd>(self, s: S) {
         let width = const { panel_width::<O::Real>(S::ISA) };
         // SAFETY: the contract of whoever made it.
-        unsafe { if S::COMPACT { self.0.one_by_one(self.1, width) } else { self.0.pack_panels(s, self.1, width) } }
+        unsafe {
+            if S::COMPACT { self.0.one_by_one(self.1, width) } else { self.0.pack_panels(s, self.1, width, self.2) }
+        }
     }
 }
 

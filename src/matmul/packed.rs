@@ -73,7 +73,7 @@ impl<'a> Panels<'a> {
                 k: depth,
             };
             // The strip lies in B; dst holds its panels, whose width is a multiple of the vector.
-            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr()));
+            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr(), nr));
         });
         Panels { groups, n, k, data: dst }
     }

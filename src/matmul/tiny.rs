@@ -3,7 +3,7 @@
 use super::Transpose;
 use super::block::{most_rows, runs};
 use super::dot::DEAL;
-use super::driver::panel_width;
+use super::driver::{panel_row, panel_width};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::{Real, Vector};
 use super::tile::{NEAR, Next, Tiles, in_place, is_narrow, reads_in_place};
@@ -243,8 +243,9 @@ impl<T: Operand<Real = T> + Real> Kernel for &Packed<'_, T> {
                 panel.write_bytes(0, t.k * nr);
             }
         }
-        s.outline(&PackPanels(strip, panel));
-        t.columns(s, self.j, self.width, panel, nr);
+        let row = panel_row::<T>(S::ISA, self.width);
+        s.outline(&PackPanels(strip, panel, row));
+        t.columns(s, self.j, self.width, panel, row);
     }
 }
 
