@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-limit=4700000
+limit=4450000
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 scripts/install.sh --from "${CARGO_TARGET_DIR:-target}/dist" --shared-only "$work/prefix"
