@@ -224,25 +224,40 @@ impl<R: Row> Kernel for SixteenRows<'_, R> {
 struct Top {
     at: usize,
     dy: f32,
+    /// Σ of all other dy, where it was asked for: in f64, lane i mod 16, what each lane held for its largest y at last,
+    /// folded by halves.
+    others: f64,
 }
 
 /// # Safety
 /// y and dy are valid for reading `cols` ≥ 1 floats.
 #[inline(always)]
-unsafe fn top<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32) -> Top {
+unsafe fn top<S: Simd, const SUM: bool>(s: S, cols: usize, y: *const f32, dy: *const f32) -> Top {
     let (mut most, mut at) = (s.splat(f32::NEG_INFINITY), s.zero());
+    let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
     let mut i = 0;
     // SAFETY: every load ends at or before cols, and `at` holds columns.
     unsafe {
-        let mut its_dy = s.splat(*dy);
+        // A lane's dy waits here while its y is the largest so far.
+        let mut held = if SUM { s.zero() } else { s.splat(*dy) };
+        macro_rules! step {
+            ($d:expr, $more:expr) => {
+                let (d, more) = ($d, $more);
+                if SUM {
+                    let (a, b) = s.widen(s.select(more, held, d));
+                    (low, high) = (s.add_d(low, a), s.add_d(high, b));
+                }
+                held = s.select(more, d, held);
+                at = s.select(more, s.from_bits(s.splat_i(i as i32)), at);
+            };
+        }
         while i + LANES <= cols {
             s.prefetch_far(y.wrapping_add(i + AHEAD));
             s.prefetch_far(dy.wrapping_add(i + AHEAD));
             let v = s.load(y.add(i));
             let more = s.gt(v, most);
             most = s.max(v, most);
-            its_dy = s.select(more, s.load(dy.add(i)), its_dy);
-            at = s.select(more, s.from_bits(s.splat_i(i as i32)), at);
+            step!(s.load(dy.add(i)), more);
             i += LANES;
         }
         if i < cols {
@@ -250,12 +265,17 @@ unsafe fn top<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32) -> Top 
             let v = s.load_first(y.add(i), n);
             let more = s.and_m(s.gt(v, most), s.first(n));
             most = s.select(more, v, most);
-            its_dy = s.select(more, s.load_first(dy.add(i), n), its_dy);
-            at = s.select(more, s.from_bits(s.splat_i(i as i32)), at);
+            step!(s.load_first(dy.add(i), n), more);
         }
         let found = s.bits_m(s.eq(most, s.splat(s.max_lane(most))));
         let lane = (found | 1 << LANES).trailing_zeros() as usize % LANES;
-        Top { at: s.to_array_i(s.bits(at))[lane] as usize + lane, dy: s.to_array(its_dy)[lane] }
+        let mut others = 0.0;
+        if SUM {
+            let is_top = s.eq_i(s.from_array_i(COLUMNS), s.splat_i(lane as i32));
+            let (a, b) = s.widen(s.select(is_top, s.zero(), held));
+            others = s.sum_dd(s.add_d(low, a), s.add_d(high, b));
+        }
+        Top { at: s.to_array_i(s.bits(at))[lane] as usize + lane, dy: s.to_array(held)[lane], others }
     }
 }
 
@@ -337,7 +357,7 @@ impl Row for Plain {
                 c[r] = if group.cols <= KEYED {
                     *dy.add(about_the_largest(s, group.cols, y))
                 } else {
-                    top(s, group.cols, y, dy).dy
+                    top::<S, false>(s, group.cols, y, dy).dy
                 };
             }
             for r in 0..group.rows {
@@ -493,24 +513,8 @@ impl Row for Log {
         unsafe {
             for r in 0..group.rows {
                 let (y, dy, _) = group.row(r);
-                let top = top(s, cols, y, dy);
-                (at[r], tops[r], dys[r]) = (top.at as i32, *y.add(top.at), top.dy);
-            }
-            for r in 0..group.rows {
-                let dy = group.row(r).1;
-                // Σ dy without the largest's, in f64: lane i mod 16, folded by halves.
-                let (mut low, mut high) = (s.splat_d(0.0), s.splat_d(0.0));
-                let (mut column, step) = (s.from_array_i(COLUMNS), s.splat_i(LANES as i32));
-                let at = s.splat_i(at[r]);
-                let mut i = 0;
-                while i < cols {
-                    let d = s.load_up_to(dy.add(i), cols - i);
-                    let (a, b) = s.widen(s.select(s.eq_i(column, at), s.zero(), d));
-                    (low, high) = (s.add_d(low, a), s.add_d(high, b));
-                    column = s.add_i(column, step);
-                    i += LANES;
-                }
-                others[r] = s.sum_dd(low, high);
+                let top = top::<S, true>(s, cols, y, dy);
+                (at[r], tops[r], dys[r], others[r]) = (top.at as i32, *y.add(top.at), top.dy, top.others);
             }
             let ends = Ends::of(s, s.from_array(tops), dys, others);
             let (sums, at_tops) = (s.to_array(ends.sum), s.to_array(ends.at_top));
