@@ -2,7 +2,7 @@
 //! spatial, each element of a row a column of its own.
 
 use super::BLOCK;
-use super::backward::{Layout, flush, layout};
+use super::parts::{Layout, flush, layout};
 use super::segments::Slope;
 use super::{first_part, head, put, streams};
 use crate::context::Context;

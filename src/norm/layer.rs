@@ -2,6 +2,7 @@
 
 use super::backward::{self, Gradients};
 use super::forward::{self, Call, Input};
+use super::parts;
 use super::{Affine, check_eps, check_optional};
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
@@ -206,7 +207,7 @@ fn backward<T: Storage>(
     let params = dgamma.is_some() || dbeta.is_some();
     let call = Gradients { cols, groups: 1, dy, dsum, x, mean, rstd, gamma, dx, params };
     backward::run::<T, true>(function, ctx, BACKWARD_NS, call, |layout, sums| {
-        backward::join(ctx, layout, sums, 0, accumulate, dgamma);
-        backward::join(ctx, layout, sums, 1, accumulate, dbeta);
+        parts::join(ctx, layout, sums, 0, accumulate, dgamma);
+        parts::join(ctx, layout, sums, 1, accumulate, dbeta);
     })
 }

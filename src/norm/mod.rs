@@ -48,6 +48,7 @@ mod columns;
 mod forward;
 mod group;
 mod layer;
+mod parts;
 mod rms;
 mod rows;
 mod segments;

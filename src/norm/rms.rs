@@ -2,6 +2,7 @@
 
 use super::backward::{self, Gradients};
 use super::forward::{self, Call, Input};
+use super::parts;
 use super::{Affine, check_eps, check_optional};
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
@@ -127,6 +128,6 @@ fn backward<T: Storage>(
     // Without a mean there is no use of one.
     let call = Gradients { cols, groups: 1, dy, dsum: None, x, mean: rstd, rstd, gamma, dx, params: dgamma.is_some() };
     backward::run::<T, false>(function, ctx, BACKWARD_NS, call, |layout, sums| {
-        backward::join(ctx, layout, sums, 0, accumulate, dgamma);
+        parts::join(ctx, layout, sums, 0, accumulate, dgamma);
     })
 }
