@@ -161,13 +161,20 @@ impl Pool {
     fn run(&self, workers: usize, body: &(dyn Fn(usize) + Sync)) {
         if rayon::current_thread_index().is_some() {
             let workers = workers.min(rayon::current_num_threads());
-            let done = AtomicUsize::new(0);
-            return rayon::in_place_scope(|scope| team(scope, workers, body, &done));
+            // A worker that waits has other work to do.
+            return rayon::in_place_scope(|scope| team(scope, workers, body));
         }
         match self.get() {
             Some(pool) => {
                 let done = AtomicUsize::new(0);
-                pool.in_place_scope(|scope| team(scope, workers, body, &done))
+                let counted = |worker: usize| {
+                    body(worker);
+                    done.fetch_add(1, Ordering::Release);
+                };
+                pool.in_place_scope(|scope| {
+                    team(scope, workers, &counted);
+                    wait_awake(&done, workers);
+                });
             }
             // No thread could be started: the work is done all the same.
             None => body(0),
@@ -214,31 +221,27 @@ impl Pool {
     }
 }
 
-/// Spawns all workers but one, which is the calling thread. They count themselves in `done`.
-fn team<'scope>(
-    scope: &rayon::Scope<'scope>,
-    workers: usize,
-    body: &'scope (dyn Fn(usize) + Sync),
-    done: &'scope AtomicUsize,
-) {
+/// Spawns all workers but one, which is the calling thread.
+fn team<'scope>(scope: &rayon::Scope<'scope>, workers: usize, body: &'scope (dyn Fn(usize) + Sync)) {
     for worker in 1..workers {
-        scope.spawn(move |_| {
-            body(worker);
-            done.fetch_add(1, Ordering::Release);
-        });
+        scope.spawn(move |_| body(worker));
     }
     body(0);
-    // The others are nearly done. Their last steps in rayon are not seen here: hence some more turns.
-    let mut turns = 0;
-    while turns < SPINS {
-        std::hint::spin_loop();
-        turns = if done.load(Ordering::Acquire) == workers - 1 { turns.max(SPINS - 8) + 1 } else { turns + 1 };
-    }
 }
 
 /// Turns that the calling thread waits for the others before it goes to sleep, some 10 to 30 microseconds: waking it takes as
 /// long.
 const SPINS: usize = 500;
+
+/// Returns once all workers have counted themselves in `done`, or after [`SPINS`]. Their last steps in rayon are not seen
+/// here: hence some more turns.
+fn wait_awake(done: &AtomicUsize, workers: usize) {
+    let mut turns = 0;
+    while turns < SPINS {
+        std::hint::spin_loop();
+        turns = if done.load(Ordering::Acquire) == workers { turns.max(SPINS - 8) + 1 } else { turns + 1 };
+    }
+}
 
 impl Drop for Pool {
     fn drop(&mut self) {

@@ -334,10 +334,7 @@ impl<O: Operand> Kernel for Small<'_, '_, O> {
         let mut panel = [const { MaybeUninit::<f64>::uninit() }; PANEL];
         let panel = panel.as_mut_ptr().cast::<O::Real>();
         let lead = x.lead(S::ISA, self.plan.b, self.c);
-        if !reads_in_place::<O::Real, S>(nr.min(x.n - lead))
-            || !reads_in_place::<O::Real, S>((x.n - lead) % nr)
-            || lead > 0
-        {
+        if [lead, (x.n - lead) % nr].iter().any(|&cols| !reads_in_place::<O::Real, S>(cols)) {
             // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width of a panel that is not whole,
             // which packing may leave.
             unsafe { panel.write_bytes(0, K_BLOCK.min(x.k) * nr) };

@@ -360,8 +360,8 @@ impl Grid {
         // As many pieces for every worker, where they are few.
         let even = |pieces: usize| if pieces > workers { pieces / workers * workers } else { pieces };
         if once {
-            let most = if plan.a_in_place { wanted } else { wanted.min(workers.max(n / COLS_PACKED)) };
-            let cols = cols(even(most.min(n.div_ceil(2 * nr))));
+            let pieces = if plan.a_in_place { wanted } else { wanted.min(workers.max(n / COLS_PACKED)) };
+            let cols = cols(even(pieces.min(n.div_ceil(2 * nr))));
             Grid { m, rows: rows(workers.div_ceil(cols.pieces)), cols }
         } else {
             let rows = rows(even(wanted.max(fewest.next_multiple_of(workers)).min(m.div_ceil(ROWS_SHARED))));
