@@ -71,25 +71,26 @@ constructors! {
 
 /// The length of a tensor, or an error that names its dimensions.
 pub(crate) fn product(function: &'static str, what: &str, dims: &[usize]) -> Result<usize> {
-    let mut len = 1usize;
-    for &d in dims {
-        len = len.checked_mul(d).ok_or_else(|| {
-            Error::invalid_size(function, format!("{what} has {dims:?} elements, more than this machine can address"))
-        })?;
+    const MOST: usize = isize::MAX as usize / size_of::<f64>();
+    match dims.iter().try_fold(1usize, |len, &d| len.checked_mul(d)) {
+        Some(len) if len <= MOST => Ok(len),
+        _ => Err(too_large(function, what, dims)),
     }
-    if len > isize::MAX as usize / size_of::<f64>() {
-        return Err(Error::invalid_size(
-            function,
-            format!("{what} has {dims:?} elements, more than this machine can address"),
-        ));
-    }
-    Ok(len)
+}
+
+#[cold]
+#[inline(never)]
+fn too_large(function: &'static str, what: &str, dims: &[usize]) -> Error {
+    Error::invalid_size(function, format!("{what} has {dims:?} elements, more than this machine can address"))
 }
 
 /// `slice` must hold exactly `expected` elements.
 pub(crate) fn check_len<T>(function: &'static str, name: &str, slice: &[T], expected: usize) -> Result {
-    if slice.len() == expected {
-        return Ok(());
-    }
-    Err(Error::invalid_size(function, format!("{name} holds {} elements, expected {expected}", slice.len())))
+    if slice.len() == expected { Ok(()) } else { Err(wrong_len(function, name, slice.len(), expected)) }
+}
+
+#[cold]
+#[inline(never)]
+fn wrong_len(function: &'static str, name: &str, len: usize, expected: usize) -> Error {
+    Error::invalid_size(function, format!("{name} holds {len} elements, expected {expected}"))
 }

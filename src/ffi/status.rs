@@ -37,14 +37,26 @@ thread_local! {
 }
 
 /// Runs the body of an `extern "C"` function: its error, or its panic, becomes a status and the thread's message.
+#[inline]
 pub(super) fn guard(function: &'static str, body: impl FnOnce() -> Result) -> ek_status {
-    let error = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return EK_STATUS_OK,
-        Ok(Err(error)) => error,
-        Err(payload) => Error::internal(function, format!("panicked: {}", panic_text(&*payload))),
-    };
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => EK_STATUS_OK,
+        Ok(Err(error)) => failed(error),
+        Err(payload) => panicked(function, payload),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn failed(error: Error) -> ek_status {
     remember(&error);
     status_of(&error)
+}
+
+#[cold]
+#[inline(never)]
+fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> ek_status {
+    failed(Error::internal(function, format!("panicked: {}", panic_text(&*payload))))
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {

@@ -2,38 +2,38 @@
 
 use crate::error::{Error, Result, product};
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ops::Deref;
+use std::ptr::NonNull;
 
-/// Where an argument lies and what it holds, without its type.
+/// Where an argument lies and what it holds, without its type. Each of its fields is code in every C function.
 pub(super) struct Span {
     pub(super) name: &'static str,
-    address: usize,
-    element: Element,
+    ptr: *const u8,
     dims: [usize; 4],
-    /// Elements from the first to the last, set by [`check`].
+    /// Elements from the first to the last, set by [`check`]; none before.
     len: Cell<usize>,
+    kind: Kind,
     /// Name and value of the leading dimension, and the name of the row's length.
     leading: Option<(&'static str, usize, &'static str)>,
     /// Elements from one matrix to the next, where the first dimension counts matrices.
     stride: Option<usize>,
-    optional: bool,
-    output: bool,
     /// Inputs that this output may equal exactly.
     may_be: &'static [&'static str],
 }
 
-/// More elements than any span has.
-const UNCHECKED: usize = usize::MAX;
-
+/// What an argument is, as one word.
 #[derive(Clone, Copy)]
-struct Element {
-    size: usize,
-    align: usize,
+struct Kind {
+    element_size: u8,
+    element_align: u8,
+    optional: bool,
+    output: bool,
 }
 
 impl Span {
     #[inline]
-    fn new<T>(name: &'static str, address: usize, dims: &[usize], output: bool) -> Span {
+    fn new<T>(name: &'static str, ptr: *const T, dims: &[usize], output: bool) -> Span {
         // By a match: what was copied into an array piece by piece would be moved on by whole vectors, which waits for the
         // stores, in every call.
         let dims = match *dims {
@@ -43,16 +43,15 @@ impl Span {
             [a, b, c, d] => [a, b, c, d],
             _ => unreachable!("{name} has {} dimensions", dims.len()),
         };
+        let (element_size, element_align) = const { (size_of::<T>() as u8, align_of::<T>() as u8) };
         Span {
             name,
-            address,
-            element: Element { size: size_of::<T>(), align: align_of::<T>() },
+            ptr: ptr.cast(),
             dims,
-            len: Cell::new(UNCHECKED),
+            len: Cell::new(0),
+            kind: Kind { element_size, element_align, optional: false, output },
             leading: None,
             stride: None,
-            optional: false,
-            output,
             may_be: &[],
         }
     }
@@ -65,20 +64,27 @@ impl Span {
     /// NULL and allowed to be: nothing else is asked of it.
     #[inline]
     pub(super) fn absent(&self) -> bool {
-        self.address == 0
+        self.ptr.is_null()
     }
 
+    #[inline]
     pub(super) fn address(&self) -> usize {
-        self.address
+        self.ptr.addr()
+    }
+
+    #[inline]
+    fn element_align(&self) -> usize {
+        self.kind.element_align.into()
     }
 
     /// Once checked.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.len() * self.element.size
+        self.len() * usize::from(self.kind.element_size)
     }
 
     pub(super) fn is_output(&self) -> bool {
-        self.output
+        self.kind.output
     }
 
     /// Elements from the first to the last, or the error of a product that overflows. A leading dimension below the row
@@ -123,8 +129,8 @@ impl Span {
         self.len.set(a.wrapping_mul(b).wrapping_mul(c.wrapping_mul(d)));
         (a | b | c | d) < SMALL
             && self.leading.is_none()
-            && self.address != 0
-            && self.address & (self.element.align - 1) == 0
+            && !self.absent()
+            && self.address() & (self.element_align() - 1) == 0
     }
 
     fn shape(&self) -> &[usize] {
@@ -135,25 +141,24 @@ impl Span {
     /// Once checked.
     #[inline]
     fn len(&self) -> usize {
-        assert!(self.len.get() != UNCHECKED, "{} was not checked", self.name);
         self.len.get()
     }
 
     #[inline]
     fn end(&self) -> usize {
-        self.address.saturating_add(self.bytes())
+        self.address().saturating_add(self.bytes())
     }
 
     #[inline]
     fn overlaps(&self, other: &Span) -> bool {
         let both = !self.is_empty() && !other.is_empty() && !self.absent() && !other.absent();
-        both && self.address < other.end() && other.address < self.end()
+        both && self.address() < other.end() && other.address() < self.end()
     }
 
     /// Whether both are the same memory exactly, and there is any.
     #[inline]
     pub(super) fn is(&self, other: &Span) -> bool {
-        self.address == other.address && self.len() == other.len() && !self.is_empty() && !self.absent()
+        self.ptr == other.ptr && self.len() == other.len() && !self.is_empty() && !self.absent()
     }
 
     #[inline]
@@ -171,8 +176,8 @@ pub(super) fn check(function: &'static str, spans: &[&Span]) -> Result {
     for (i, a) in spans.iter().enumerate() {
         for b in &spans[i + 1..] {
             // The output first: it is the argument at fault.
-            let (output, other) = if b.output { (b, a) } else { (a, b) };
-            if output.output && output.overlaps(other) && !output.allows(other) {
+            let (output, other) = if b.kind.output { (b, a) } else { (a, b) };
+            if output.kind.output && output.overlaps(other) && !output.allows(other) {
                 return Err(Error::overlap(function, format!("{} overlaps {}", output.name, other.name)));
             }
         }
@@ -183,7 +188,7 @@ pub(super) fn check(function: &'static str, spans: &[&Span]) -> Result {
 /// [`check`] of each argument by itself.
 fn check_each(function: &'static str, spans: &[&Span]) -> Result {
     for s in spans {
-        if s.address == 0 && !s.optional && !s.is_empty() {
+        if s.absent() && !s.kind.optional && !s.is_empty() {
             return Err(Error::null_pointer(function, format!("{} is NULL", s.name)));
         }
     }
@@ -200,7 +205,7 @@ fn check_each(function: &'static str, spans: &[&Span]) -> Result {
         }
     }
     for s in spans {
-        check_alignment(function, s.name, s.address, s.element.align)?;
+        check_alignment(function, s.name, s.address(), s.element_align())?;
     }
     Ok(())
 }
@@ -224,13 +229,13 @@ fn misaligned(function: &'static str, name: &str, address: usize, align: usize) 
 /// A `const T *` of C.
 pub(super) struct In<T> {
     span: Span,
-    ptr: *const T,
+    element: PhantomData<*const T>,
 }
 
 /// A `T *` of C that is written.
 pub(super) struct Out<T> {
     span: Span,
-    ptr: *mut T,
+    element: PhantomData<*mut T>,
 }
 
 macro_rules! builders {
@@ -253,7 +258,7 @@ macro_rules! builders {
             /// NULL means that it is not given.
             #[inline]
             pub(super) fn optional(mut self) -> Self {
-                self.span.optional = true;
+                self.span.kind.optional = true;
                 self
             }
         }
@@ -272,11 +277,12 @@ builders! { In Out }
 impl<T> In<T> {
     #[inline]
     pub(super) fn new(name: &'static str, ptr: *const T, dims: &[usize]) -> In<T> {
-        In { span: Span::new::<T>(name, ptr.addr(), dims, false), ptr }
+        In { span: Span::new(name, ptr, dims, false), element: PhantomData }
     }
 
+    #[inline]
     pub(super) fn as_ptr(&self) -> *const T {
-        self.ptr
+        self.span.ptr.cast()
     }
 
     /// # Safety
@@ -284,11 +290,10 @@ impl<T> In<T> {
     /// are readable and nobody writes them until it returns.
     #[inline]
     pub(super) unsafe fn slice<'a>(&self) -> &'a [T] {
-        if self.is_empty() {
-            return &[];
-        }
+        let len = self.len();
+        let ptr = if len == 0 { NonNull::dangling().as_ptr() } else { self.as_ptr() };
         // SAFETY: not NULL, aligned, and the length in bytes fits isize (check); readable (caller).
-        unsafe { std::slice::from_raw_parts(self.ptr, self.len()) }
+        unsafe { std::slice::from_raw_parts(ptr, len) }
     }
 
     /// None where an optional argument is NULL.
@@ -305,7 +310,7 @@ impl<T> In<T> {
 impl<T> Out<T> {
     #[inline]
     pub(super) fn new(name: &'static str, ptr: *mut T, dims: &[usize]) -> Out<T> {
-        Out { span: Span::new::<T>(name, ptr.addr(), dims, true), ptr }
+        Out { span: Span::new(name, ptr.cast_const(), dims, true), element: PhantomData }
     }
 
     /// The inputs that it may equal exactly; the function then works in place.
@@ -321,12 +326,11 @@ impl<T> Out<T> {
     /// returns.
     #[inline]
     pub(super) unsafe fn slice<'a>(&self) -> &'a mut [T] {
-        if self.is_empty() {
-            return &mut [];
-        }
+        let len = self.len();
+        let ptr = if len == 0 { NonNull::dangling().as_ptr() } else { self.span.ptr.cast_mut().cast() };
         // SAFETY: not NULL, aligned, the length in bytes fits isize, and it overlaps no other slice (check); writable
         // (caller).
-        unsafe { std::slice::from_raw_parts_mut(self.ptr, self.len()) }
+        unsafe { std::slice::from_raw_parts_mut(ptr, len) }
     }
 
     /// None where an optional argument is NULL.
