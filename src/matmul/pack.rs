@@ -358,7 +358,7 @@ impl<T: Real> Strip<T> {
     /// As [`Strip::pack`].
     #[inline(always)]
     unsafe fn turn<S: Simd>(self, s: S, dst: *mut T, stride: usize) {
-        let side = T::turn_side(S::ISA);
+        let (side, quad) = (T::turn_side(S::ISA), T::LANES / 4);
         // SAFETY: column i < width is k elements from src + i·across (contract); a column past the width repeats the last
         // one; the stores end at most SLACK after k·stride.
         unsafe {
@@ -368,13 +368,16 @@ impl<T: Real> Strip<T> {
                 let i = block * side;
                 let (src, dst) = (self.src.wrapping_add(i * self.across), dst.add(i));
                 let left = self.width - i;
-                // With constants in place of the side and the last column, the addresses of a block are a few registers.
+                // With constants in place of the side and the last column, or bounds on it, the addresses of a block are a
+                // few registers.
                 if left >= side {
                     self.turn_columns(s, src, side, side - 1, dst, stride);
-                } else if side > T::HALF && left <= T::HALF {
-                    self.turn_columns(s, src, T::HALF, left - 1, dst, stride);
+                } else if left <= T::HALF {
+                    self.turn_columns(s, src, side.min(T::HALF), left - 1, dst, stride);
+                } else if left <= 3 * quad {
+                    self.turn_columns(s, src, side, (left - 1).clamp(2 * quad, 3 * quad - 1), dst, stride);
                 } else {
-                    self.turn_columns(s, src, side, left - 1, dst, stride);
+                    self.turn_columns(s, src, side, (left - 1).clamp(3 * quad, 4 * quad - 1), dst, stride);
                 }
             }
         }

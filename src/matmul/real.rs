@@ -179,11 +179,7 @@ impl Real for f32 {
         // SAFETY: the contract.
         unsafe {
             if side == LANES {
-                let mut block = [s.zero(); LANES];
-                for r in 0..LANES {
-                    block[r] = s.load(p.add(r.min(last) * ld));
-                }
-                let block = s.transpose(block);
+                let block = s.load_turned(p, ld, last);
                 for i in 0..LANES {
                     s.store(dst.add(i * stride), block[i]);
                 }

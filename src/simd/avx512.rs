@@ -143,6 +143,11 @@ impl Simd for Avx512 {
         unsafe { super::avx2::load_turned8(p, ld, last) }
     }
     #[inline(always)]
+    unsafe fn load_turned(self, p: *const f32, ld: usize, last: usize) -> [__m512; 16] {
+        // SAFETY: the caller's contract; the token proves AVX-512.
+        unsafe { load_turned16(p, ld, last) }
+    }
+    #[inline(always)]
     unsafe fn turn_d(self, p: *const f64, ld: usize, last: usize, dst: *mut f64, stride: usize) {
         // SAFETY: the caller's contract; the token proves AVX2.
         unsafe { super::avx2::turn4_d(p, ld, last, dst, stride) }
@@ -385,6 +390,46 @@ unsafe fn transpose(r: [__m512; 16]) -> [__m512; 16] {
             out[8 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(low, low2);
             out[4 + j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(high, high2);
             out[12 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(high, high2);
+        }
+        out
+    }
+}
+
+/// [`Simd::load_turned`]. Quarter loads put rows r, r + 4, r + 8 and r + 12 into one register, which saves two rounds of
+/// shuffles: one port makes those, two the loads' insertions. What holds no row but the last again is left out by fours.
+///
+/// # Safety
+/// The features of the token; rows 0 to min(last, 15) at `p`, `ld` apart, are valid for reading 16 floats.
+#[inline(always)]
+unsafe fn load_turned16(p: *const f32, ld: usize, last: usize) -> [__m512; 16] {
+    // SAFETY: the contract; only rows up to `last` are read.
+    unsafe {
+        macro_rules! quarter {
+            ($row:expr, $q:expr) => {
+                _mm_loadu_ps(p.add(($row).min(last) * ld + 4 * $q))
+            };
+        }
+        let mut out = [_mm512_setzero_ps(); 16];
+        for q in 0..4 {
+            let mut r = [_mm512_setzero_ps(); 4];
+            for i in 0..4 {
+                r[i] = _mm512_castps128_ps512(quarter!(i, q));
+                if last >= 4 {
+                    r[i] = _mm512_insertf32x4::<1>(r[i], quarter!(4 + i, q));
+                }
+                if last >= 8 {
+                    r[i] = _mm512_insertf32x4::<2>(r[i], quarter!(8 + i, q));
+                }
+                if last >= 12 {
+                    r[i] = _mm512_insertf32x4::<3>(r[i], quarter!(12 + i, q));
+                }
+            }
+            let (a, b) = (_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1]));
+            let (c, d) = (_mm512_unpacklo_ps(r[2], r[3]), _mm512_unpackhi_ps(r[2], r[3]));
+            out[4 * q] = _mm512_shuffle_ps::<0b01_00_01_00>(a, c);
+            out[4 * q + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, c);
+            out[4 * q + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(b, d);
+            out[4 * q + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(b, d);
         }
         out
     }

@@ -180,6 +180,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// Rows 0 to min(last, 7) are valid for reading 8 floats.
     unsafe fn load_turned_h(self, p: *const f32, ld: usize, last: usize) -> [Self::H; 8];
+    /// The same of a 16 × 16 block.
+    ///
+    /// # Safety
+    /// Rows 0 to min(last, 15) are valid for reading 16 floats.
+    #[inline(always)]
+    unsafe fn load_turned(self, p: *const f32, ld: usize, last: usize) -> [Self::F; LANES] {
+        let mut block = [self.zero(); LANES];
+        for r in 0..LANES {
+            // SAFETY: the contract.
+            block[r] = unsafe { self.load(p.add(r.min(last) * ld)) };
+        }
+        self.transpose(block)
+    }
     /// Turns a 4 × 4 block of doubles: row r < 4 stands at `p + min(r, last)·ld`, and its element i is written to
     /// `dst[i·stride + r]`, i ascending: with a stride below 4 the next row overwrites what one has too much.
     ///
