@@ -2,7 +2,7 @@
 # Installs the library as C libraries are installed: header, shared library with its ABI version as soname, static
 # library, evenkeel.pc, CMake package.
 #
-#     cargo build --profile dist && scripts/install.sh /usr/local
+#     cargo rustc --profile dist --lib --crate-type staticlib && scripts/install.sh /usr/local
 #
 #   --from DIR      where libevenkeel.a of a build lies (target/dist, else target/release; or those in CARGO_TARGET_DIR)
 #   --libdir DIR    below the prefix (lib)
@@ -32,7 +32,7 @@ done
 target=${CARGO_TARGET_DIR:-$root/target}
 [ -n "$from" ] || from=$([ -f "$target/dist/libevenkeel.a" ] && echo "$target/dist" || echo "$target/release")
 archive=$from/libevenkeel.a
-[ -f "$archive" ] || die "there is no $archive; run cargo build --profile dist first"
+[ -f "$archive" ] || die "there is no $archive; run cargo rustc --profile dist --lib --crate-type staticlib first"
 
 header=$root/include/evenkeel.h
 number() { awk -v name="EK_VERSION_$1" '$1 == "#define" && $2 == name { print $3 }' "$header"; }

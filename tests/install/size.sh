@@ -1,7 +1,7 @@
 #!/bin/bash
 # The size of the shared library as it is installed, stripped, in bytes; fails beyond a limit a little above what stands.
 #
-#     cargo build --profile dist --lib && tests/install/size.sh
+#     cargo rustc --profile dist --lib --crate-type staticlib && tests/install/size.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
