@@ -30,8 +30,8 @@ fn row<'a>(transpose: Transpose, plain: &'a str, transposed: &'a str) -> &'a str
     if transpose == Transpose::No { plain } else { transposed }
 }
 
-/// Whether small operands are so plainly right that the checks that name what is wrong would find nothing: they take
-/// longer than the product does.
+/// Whether operands are so plainly right that the checks that name what is wrong would find nothing: those take longer than
+/// a small product does.
 #[inline]
 #[allow(clippy::too_many_arguments)]
 fn plainly_right<T>(
@@ -45,7 +45,8 @@ fn plainly_right<T>(
     c: *mut T,
     ldc: usize,
 ) -> bool {
-    const MOST: usize = 64;
+    // So that no product below overflows.
+    const MOST: usize = 1 << 16;
     let size = size_of::<T>();
     let fits = |x: usize| x.wrapping_sub(1) < MOST;
     if !fits(m) || !fits(n) || !fits(k) || !(0..=1).contains(&trans_a) || !(0..=1).contains(&trans_b) {
@@ -53,7 +54,7 @@ fn plainly_right<T>(
     }
     // Bytes of a matrix whose leading dimension is at least its row, and not absurd.
     let bytes = |rows: usize, cols: usize, ld: usize| {
-        if ld < cols || ld > u32::MAX as usize { 0 } else { ((rows - 1) * ld + cols) * size }
+        if ld < cols || ld > isize::MAX as usize / (MOST * 16) { 0 } else { ((rows - 1) * ld + cols) * size }
     };
     let a_bytes = if trans_a == EK_NO_TRANSPOSE { bytes(m, k, lda) } else { bytes(k, m, lda) };
     let b_bytes = if trans_b == EK_NO_TRANSPOSE { bytes(k, n, ldb) } else { bytes(n, k, ldb) };
@@ -130,7 +131,7 @@ unsafe fn multiply<C, O, T>(
     product(ctx, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 }
 
-/// [`multiply`], with a short way for small operands that are plainly right.
+/// [`multiply`], with a short way for operands that are plainly right.
 macro_rules! quickly {
     ($product:ident, $ctx:ident, $trans_a:ident, $trans_b:ident, $m:ident, $n:ident, $k:ident, $alpha:ident, $a:ident, $lda:ident, $b:ident, $ldb:ident, $beta:ident, $c:ident, $ldc:ident) => {{
         let f = stringify!($product);

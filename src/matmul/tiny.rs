@@ -87,7 +87,7 @@ fn is_dealt(ctx: &Context, trans_a: Transpose, trans_b: Transpose, n: usize, k: 
 /// [`multiply`] of matrices that were looked at elsewhere.
 ///
 /// # Safety
-/// Dimensions are 1 to [`MOST`]; all matrices are valid with their leading dimensions, C apart from A and B.
+/// No dimension is 0; all matrices are valid with their leading dimensions, C apart from A and B.
 #[cfg(feature = "capi")]
 #[inline]
 #[allow(clippy::too_many_arguments)]
@@ -105,16 +105,17 @@ pub(crate) unsafe fn multiply_unchecked<T: Operand<Real = T> + Real>(
     c: *mut T,
     ldc: usize,
 ) -> bool {
-    let here = suits::<T>(trans_b, m, n) || is_dealt(ctx, trans_a, trans_b, n, k);
+    let fits = (m <= MOST) & (n <= MOST) & (k <= MOST);
+    let here = fits && (suits::<T>(trans_b, m, n) || is_dealt(ctx, trans_a, trans_b, n, k));
     if here {
-        // SAFETY: the contract.
+        // SAFETY: here, and the contract.
         unsafe { run(ctx, trans_a, trans_b, [m, n, k], alpha, a, lda, b, ldb, beta, c, ldc) };
     }
     here
 }
 
 /// # Safety
-/// As [`multiply_unchecked`], and the product [`suits`] or [`is_dealt`].
+/// As [`multiply_unchecked`], no dimension above [`MOST`], and the product [`suits`] or [`is_dealt`].
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn run<T: Operand<Real = T> + Real>(
