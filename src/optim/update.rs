@@ -350,7 +350,9 @@ unsafe fn store_end<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
     let (low, high) = s.halves(v);
     // SAFETY: the caller's contract.
     unsafe {
-        if n < LANES / 2 {
+        if S::COMPACT {
+            s.store_first(p, v, n);
+        } else if n < LANES / 2 {
             s.store_first_h(p, low, n);
         } else {
             s.store_h(p, low);
