@@ -19,7 +19,7 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
     let mut i = 0;
     // SAFETY: every load ends at or before n.
     unsafe {
-        while i + 4 * LANES <= n {
+        while !S::COMPACT && i + 4 * LANES <= n {
             for k in 0..4 {
                 s.prefetch_far(x.wrapping_add(i + k * LANES + AHEAD));
             }
@@ -34,6 +34,9 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
             m[0] = s.max(s.select(s.first((n - i).min(LANES)), v, low), m[0]);
             i += LANES;
         }
+    }
+    if S::COMPACT {
+        return s.max_lane(m[0]);
     }
     s.max_lane(s.max(s.max(m[0], m[1]), s.max(m[2], m[3])))
 }
@@ -113,7 +116,7 @@ pub(super) unsafe fn exp_sum<S: Simd, P: Pass>(
     while i < n {
         let end = n.min(i + BLOCK);
         let (mut sum, mut drop) = (s.zero(), s.zero());
-        while i + LANES <= end {
+        while !S::COMPACT && i + LANES <= end {
             let count = ((end - i) / LANES).min(STAGE);
             for (k, half) in halves[..count].iter_mut().enumerate() {
                 // SAFETY: count vectors end at or before n.
@@ -151,15 +154,16 @@ pub(super) unsafe fn exp_sum<S: Simd, P: Pass>(
             }
             i += count * LANES;
         }
-        if i < end {
-            let inside = s.first(end - i);
+        while i < end {
+            let rest = if S::COMPACT { LANES.min(end - i) } else { end - i };
+            let inside = s.first(rest);
             // SAFETY: masked at n, where a block that is no multiple of 16 ends.
-            let v = unsafe { s.select(inside, s.load_first(x.add(i), end - i), low) };
+            let v = unsafe { s.select(inside, s.load_first(x.add(i), rest), low) };
             let below = s.sub(v, m);
             let mut e = vecmath::exp_fall(s, below);
             if P::STORE && writes {
                 // SAFETY: as above.
-                unsafe { s.store_first(y.add(i), e, end - i) };
+                unsafe { s.store_first(y.add(i), e, rest) };
             }
             if drops {
                 drop = s.sub(drop, s.select(inside, below, s.zero()));
@@ -167,10 +171,14 @@ pub(super) unsafe fn exp_sum<S: Simd, P: Pass>(
             e = match &mut leave_out {
                 LeaveOut::First(pending) if **pending => without_first(s, s.bits_m(s.eq(v, m)), e, pending),
                 LeaveOut::First(_) => e,
-                LeaveOut::Column(left_out) => s.select(s.eq(column, s.splat(*left_out)), s.zero(), e),
+                LeaveOut::Column(left_out) => {
+                    let here = s.eq(column, s.splat(*left_out));
+                    column = s.add(column, step);
+                    s.select(here, s.zero(), e)
+                }
             };
             sum = s.add(sum, e);
-            i = end;
+            i += rest;
         }
         let (a, b) = s.widen(sum);
         (sum_low, sum_high) = (s.add_d(sum_low, a), s.add_d(sum_high, b));
