@@ -300,19 +300,35 @@ pub(super) unsafe fn wide<S: Simd, T: Storage>(s: S, cols: usize, x: *const T, c
 /// x is valid for reading `cols` elements.
 #[inline(always)]
 pub(super) unsafe fn wide_sums<S: Simd, T: Storage>(s: S, cols: usize, x: *const T, p: f64) -> [f64; 2] {
-    let (zero, p) = (s.splat_d(0.0), s.splat_d(p));
-    let (mut a, mut b) = ([zero; 2], [zero; 2]);
-    let mut i = 0;
-    while i < cols {
-        // SAFETY: ends at cols.
-        let d = unsafe { deviations(s, x.add(i), cols - i, p) };
-        for h in 0..2 {
-            a[h] = s.add_d(a[h], d[h]);
-            b[h] = s.fma_d(d[h], d[h], b[h]);
+    s.outline(WideSums { cols, x, p })
+}
+
+/// [`wide_sums`] of a row of `cols` at x.
+struct WideSums<T> {
+    cols: usize,
+    x: *const T,
+    p: f64,
+}
+
+impl<T: Storage> Kernel for WideSums<T> {
+    type Out = [f64; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [f64; 2] {
+        let WideSums { cols, x, p } = self;
+        let (zero, p) = (s.splat_d(0.0), s.splat_d(p));
+        let (mut a, mut b) = ([zero; 2], [zero; 2]);
+        let mut i = 0;
+        while i < cols {
+            // SAFETY: ends at cols.
+            let d = unsafe { deviations(s, x.add(i), cols - i, p) };
+            for h in 0..2 {
+                a[h] = s.add_d(a[h], d[h]);
+                b[h] = s.fma_d(d[h], d[h], b[h]);
+            }
+            i += LANES;
         }
-        i += LANES;
+        [s.sum_dd(a[0], a[1]), s.sum_dd(b[0], b[1])]
     }
-    [s.sum_dd(a[0], a[1]), s.sum_dd(b[0], b[1])]
 }
 
 /// x − p of up to 16 elements, zero past the last.
