@@ -80,7 +80,10 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
                     dx.as_ref().map(|dx| dx.piece(range.clone())),
                     blocks.piece(worker * 2 * stride..(worker + 1) * 2 * stride),
                     sums.piece(task * 2 * stride..(task + 1) * 2 * stride),
-                    halves::piece::<T>(&room, worker, each),
+                    match &room {
+                        Some(room) if halves::is_half::<T>() => room.piece(worker * each..(worker + 1) * each),
+                        _ => &mut [],
+                    },
                 )
             };
             ctx.dispatch(Backward::<T, CENTER> {

@@ -87,7 +87,10 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
                 mean: piece(&mean).map(|v| &mut *v),
                 rstd: piece(&rstd).map(|v| &mut *v),
                 stream,
-                room: halves::piece::<T>(&room, worker, each),
+                room: match &room {
+                    Some(room) if halves::is_half::<T>() => room.piece(worker * each..(worker + 1) * each),
+                    _ => &mut [],
+                },
             });
         }
     });

@@ -5,7 +5,6 @@ use crate::context::Context;
 use crate::element::Storage;
 use crate::elementwise::{Convert, Way};
 use crate::error::Result;
-use crate::parallel::Shared;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd};
 
@@ -19,7 +18,7 @@ pub(super) fn room<T: Storage>(
     workers: usize,
     each: usize,
 ) -> Result<Option<Scratch>> {
-    if size_of::<T>() < size_of::<f32>() { room_if_compact(function, ctx, workers * each) } else { Ok(None) }
+    if is_half::<T>() { room_if_compact(function, ctx, workers * each) } else { Ok(None) }
 }
 
 #[inline(never)]
@@ -37,26 +36,14 @@ impl Kernel for IsCompact {
     }
 }
 
-/// What `worker` has of the room; nothing where there is none.
-///
-/// # Safety
-/// No two callers at once have the same number.
-#[inline(always)]
-pub(super) unsafe fn piece<'a, T: Storage>(
-    room: &'a Option<Shared<'_, f32>>,
-    worker: usize,
-    each: usize,
-) -> &'a mut [f32] {
-    match room {
-        // SAFETY: the contract.
-        Some(room) if size_of::<T>() < size_of::<f32>() => unsafe { room.piece(worker * each..(worker + 1) * each) },
-        _ => &mut [],
-    }
+/// Whether T is stored in fewer bits than it is computed in.
+pub(super) const fn is_half<T: Storage>() -> bool {
+    size_of::<T>() < size_of::<f32>()
 }
 
 /// Whether a kernel for T is to widen its rows.
 pub(super) const fn widens<S: Simd, T: Storage>() -> bool {
-    S::COMPACT && size_of::<T>() < size_of::<f32>()
+    S::COMPACT && is_half::<T>()
 }
 
 /// y = x, rounded if it is the narrower.
