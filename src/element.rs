@@ -73,7 +73,7 @@ pub trait Storage: sealed::Sealed + Copy + Default + PartialEq + std::fmt::Debug
     #[inline(always)]
     unsafe fn load_up_to<S: Simd>(s: S, p: *const Self, n: usize) -> S::F {
         // SAFETY: the caller's contract, split by the branch.
-        unsafe { if n >= LANES { Self::load(s, p) } else { Self::load_first(s, p, n) } }
+        unsafe { if !S::COMPACT && n >= LANES { Self::load(s, p) } else { Self::load_first(s, p, n.min(LANES)) } }
     }
     /// Full vectors and tails alike: `n` ≥ 16 stores 16.
     ///
@@ -82,7 +82,9 @@ pub trait Storage: sealed::Sealed + Copy + Default + PartialEq + std::fmt::Debug
     #[inline(always)]
     unsafe fn store_up_to<S: Simd>(s: S, p: *mut Self, v: S::F, n: usize) {
         // SAFETY: the caller's contract, split by the branch.
-        unsafe { if n >= LANES { Self::store(s, p, v) } else { Self::store_first(s, p, v, n) } }
+        unsafe {
+            if !S::COMPACT && n >= LANES { Self::store(s, p, v) } else { Self::store_first(s, p, v, n.min(LANES)) }
+        }
     }
 }
 

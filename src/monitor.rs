@@ -98,7 +98,7 @@ impl Kernel for Stats<'_> {
         let mut zeros = false;
         for x in self.x.chunks(BLOCK) {
             let mut held_all = false;
-            if x.len() == BLOCK {
+            if !S::COMPACT && x.len() == BLOCK {
                 if !zeros {
                     held_all = block::<S, false>(s, x, &mut held);
                 }

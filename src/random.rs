@@ -69,16 +69,22 @@ impl Words {
         }
         start[12] = s.add_i(start[12], s.from_array_i([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]));
         let mut x = start;
-        // Indices are literals, so that the state lives in registers.
         for _ in 0..4 {
-            quarter_round::<S, 0, 4, 8, 12>(s, &mut x);
-            quarter_round::<S, 1, 5, 9, 13>(s, &mut x);
-            quarter_round::<S, 2, 6, 10, 14>(s, &mut x);
-            quarter_round::<S, 3, 7, 11, 15>(s, &mut x);
-            quarter_round::<S, 0, 5, 10, 15>(s, &mut x);
-            quarter_round::<S, 1, 6, 11, 12>(s, &mut x);
-            quarter_round::<S, 2, 7, 8, 13>(s, &mut x);
-            quarter_round::<S, 3, 4, 9, 14>(s, &mut x);
+            if S::COMPACT {
+                for quarter in QUARTERS {
+                    quarter_round(s, &mut x, quarter);
+                }
+                continue;
+            }
+            // One after the other, so that indices are literals and the state lives in registers.
+            quarter_round(s, &mut x, QUARTERS[0]);
+            quarter_round(s, &mut x, QUARTERS[1]);
+            quarter_round(s, &mut x, QUARTERS[2]);
+            quarter_round(s, &mut x, QUARTERS[3]);
+            quarter_round(s, &mut x, QUARTERS[4]);
+            quarter_round(s, &mut x, QUARTERS[5]);
+            quarter_round(s, &mut x, QUARTERS[6]);
+            quarter_round(s, &mut x, QUARTERS[7]);
         }
         let mut words = [s.zero(); LANES];
         for i in 0..LANES {
@@ -92,9 +98,21 @@ impl Words {
     }
 }
 
+/// The words that a quarter round mixes: the columns of the state, then its diagonals.
+const QUARTERS: [[usize; 4]; 8] = [
+    [0, 4, 8, 12],
+    [1, 5, 9, 13],
+    [2, 6, 10, 14],
+    [3, 7, 11, 15],
+    [0, 5, 10, 15],
+    [1, 6, 11, 12],
+    [2, 7, 8, 13],
+    [3, 4, 9, 14],
+];
+
 #[inline(always)]
-fn quarter_round<S: Simd, const A: usize, const B: usize, const C: usize, const D: usize>(s: S, x: &mut [S::I; LANES]) {
-    let [mut a, mut b, mut c, mut d] = [x[A], x[B], x[C], x[D]];
+fn quarter_round<S: Simd>(s: S, x: &mut [S::I; LANES], [at_a, at_b, at_c, at_d]: [usize; 4]) {
+    let [mut a, mut b, mut c, mut d] = [x[at_a], x[at_b], x[at_c], x[at_d]];
     a = s.add_i(a, b);
     d = xor_rotate::<S, 16, 16>(s, d, a);
     c = s.add_i(c, d);
@@ -103,7 +121,7 @@ fn quarter_round<S: Simd, const A: usize, const B: usize, const C: usize, const 
     d = xor_rotate::<S, 8, 24>(s, d, a);
     c = s.add_i(c, d);
     b = xor_rotate::<S, 7, 25>(s, b, c);
-    (x[A], x[B], x[C], x[D]) = (a, b, c, d);
+    (x[at_a], x[at_b], x[at_c], x[at_d]) = (a, b, c, d);
 }
 
 /// a ⊕ b, rotated left by `L` = 32 − `R`.

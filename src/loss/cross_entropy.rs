@@ -107,21 +107,16 @@ impl Arguments {
         let epsilon = self.label_smoothing as f64;
         // Without a counted row there is nothing to divide.
         let scale = if counted == 0 { 0.0 } else { self.grad_scale as f64 / counted as f64 };
-        let pass = Common {
+        let pass = Ce {
             targets,
             ignore_index: self.ignore_index,
             losses: losses.map(Shared::new),
             scale,
             epsilon,
             uniform: if self.classes == 0 { 0.0 } else { epsilon / self.classes as f64 },
+            gradient: dlogits.is_some(),
         };
-        let shape = [self.rows, self.classes];
-        let total = match (dlogits, epsilon > 0.0) {
-            (Some(d), false) => rows::run(self.function, ctx, NS, shape, logits, Some(d), &Ce::<true, false>(pass)),
-            (Some(d), true) => rows::run(self.function, ctx, NS, shape, logits, Some(d), &Ce::<true, true>(pass)),
-            (None, false) => rows::run(self.function, ctx, NS, shape, logits, None, &Ce::<false, false>(pass)),
-            (None, true) => rows::run(self.function, ctx, NS, shape, logits, None, &Ce::<false, true>(pass)),
-        }?;
+        let total = rows::run(self.function, ctx, NS, [self.rows, self.classes], logits, dlogits, &pass)?;
         if let Some(mean) = mean_loss {
             *mean = if counted == 0 { 0.0 } else { total / counted as f64 };
         }
@@ -174,7 +169,7 @@ impl Arguments {
     }
 }
 
-struct Common<'a> {
+struct Ce<'a> {
     targets: &'a [i64],
     ignore_index: i64,
     losses: Option<Shared<'a, f32>>,
@@ -184,9 +179,11 @@ struct Common<'a> {
     epsilon: f64,
     /// ε / classes.
     uniform: f64,
+    /// Whether there is a gradient to write.
+    gradient: bool,
 }
 
-impl Common<'_> {
+impl Ce<'_> {
     /// # Safety
     /// Each row's loss is set once.
     #[inline(always)]
@@ -196,42 +193,54 @@ impl Common<'_> {
             unsafe { losses.piece(row..row + 1)[0] = loss };
         }
     }
+
+    /// What smoothing takes from every gradient. Without smoothing it is a positive zero, which takes nothing: not the sign
+    /// of a zero either.
+    #[inline(always)]
+    fn each(&self) -> f32 {
+        if self.drops() { (self.scale * self.uniform) as f32 } else { 0.0 }
+    }
 }
 
-struct Ce<'a, const GRADIENT: bool, const SMOOTH: bool>(Common<'a>);
-
-impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH> {
-    const STORE: bool = GRADIENT;
-    const DROP: bool = SMOOTH;
+impl Pass for Ce<'_> {
+    const STORE: bool = true;
     const LOG_SUM: bool = true;
-    const WRITES: bool = GRADIENT;
     const ENDS: bool = true;
 
     #[inline(always)]
+    fn drops(&self) -> bool {
+        self.epsilon > 0.0
+    }
+
+    #[inline(always)]
+    fn writes(&self) -> bool {
+        self.gradient
+    }
+
+    #[inline(always)]
     fn wants(&self, row: usize) -> bool {
-        self.0.targets[row] != self.0.ignore_index
+        self.targets[row] != self.ignore_index
     }
 
     #[inline(always)]
     fn pick(&self, row: usize) -> usize {
-        self.0.targets[row] as usize
+        self.targets[row] as usize
     }
 
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, s: S, stats: &Stats, _: f32, _x: *const f32, y: *mut f32, n: usize) {
-        if !GRADIENT {
+        if !self.gradient {
             return;
         }
-        let r = s.splat((self.0.scale / (1.0 + stats.rest)) as f32);
+        let r = s.splat((self.scale / (1.0 + stats.rest)) as f32);
         // A row without a distribution has no gradient; its exponentials are zero.
-        let u = s.splat(if stats.empty { 0.0 } else { (self.0.scale * self.0.uniform) as f32 });
+        let u = s.splat(if stats.empty { 0.0 } else { self.each() });
         let mut i = 0;
         while i < n {
             // SAFETY: y holds n floats (contract).
             unsafe {
                 let e = s.load_up_to(y.add(i), n - i);
-                let d = if SMOOTH { s.fms(e, r, u) } else { s.mul(e, r) };
-                s.store_up_to(y.add(i), d, n - i);
+                s.store_up_to(y.add(i), s.fms(e, r, u), n - i);
             }
             i += LANES;
         }
@@ -239,28 +248,27 @@ impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH>
 
     #[inline(always)]
     unsafe fn write_turned<S: Simd>(&self, s: S, stats: &Turned<S>, block: *mut f32, cols: usize) {
-        if !GRADIENT {
+        if !self.gradient {
             return;
         }
         let mut r = [0f32; LANES];
         for i in 0..LANES {
-            r[i] = (self.0.scale / (1.0 + stats.rest[i])) as f32;
+            r[i] = (self.scale / (1.0 + stats.rest[i])) as f32;
         }
         let r = s.from_array(r);
-        let u = s.select(stats.empty, s.zero(), s.splat((self.0.scale * self.0.uniform) as f32));
+        let u = s.select(stats.empty, s.zero(), s.splat(self.each()));
         for j in 0..cols {
             // SAFETY: the block holds cols columns (contract).
             unsafe {
                 let e = block.add(j * LANES);
-                let d = if SMOOTH { s.fms(s.load(e), r, u) } else { s.mul(s.load(e), r) };
-                s.store(e, d);
+                s.store(e, s.fms(s.load(e), r, u));
             }
         }
     }
 
     #[inline(always)]
     unsafe fn end<S: Simd>(&self, s: S, row: usize, stats: &Stats, y: *mut f32) -> f64 {
-        let e = if GRADIENT && stats.picked != stats.max {
+        let e = if self.gradient && stats.picked != stats.max {
             s.to_array(crate::vecmath::exp(s, s.splat(stats.picked - stats.max)))[0]
         } else {
             1.0
@@ -271,7 +279,7 @@ impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH>
 
     #[inline(always)]
     unsafe fn end_with(&self, row: usize, stats: &Stats, log_sum: f32, e: f32, y: *mut f32) -> f64 {
-        let Common { scale, epsilon, uniform, .. } = self.0;
+        let Ce { scale, epsilon, uniform, .. } = *self;
         let log_sum = log_sum as f64;
         let below = stats.max as f64 - stats.picked as f64;
         let mut loss = log_sum;
@@ -279,19 +287,19 @@ impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH>
         if epsilon < 1.0 {
             loss += (1.0 - epsilon) * below;
         }
-        if SMOOTH {
+        if self.drops() {
             loss += uniform * stats.drop;
         }
         // SAFETY: a row ends once.
-        unsafe { self.0.set_loss(row, loss as f32) };
-        if GRADIENT && !stats.empty {
+        unsafe { self.set_loss(row, loss as f32) };
+        if self.gradient && !stats.empty {
             // p − 1 where the target is the largest: −S / (1 + S). Elsewhere p ≤ 1/2, and 1 loses nothing.
             let p_minus_1 = if stats.picked == stats.max {
                 -stats.rest / (1.0 + stats.rest)
             } else {
                 e as f64 / (1.0 + stats.rest) - 1.0
             };
-            // SAFETY: the target is below classes (checked), and GRADIENT means there is an output.
+            // SAFETY: the target is below classes (checked), and a gradient means there is an output.
             unsafe { *y.add(self.pick(row)) = (scale * (p_minus_1 + (epsilon - uniform))) as f32 };
         }
         loss
@@ -299,10 +307,10 @@ impl<const GRADIENT: bool, const SMOOTH: bool> Pass for Ce<'_, GRADIENT, SMOOTH>
 
     #[inline(always)]
     unsafe fn skip(&self, row: usize, y: *mut f32, cols: usize) {
-        // SAFETY: y holds a row if GRADIENT; a row is skipped once.
+        // SAFETY: y holds a row if there is a gradient; a row is skipped once.
         unsafe {
-            self.0.set_loss(row, 0.0);
-            if GRADIENT {
+            self.set_loss(row, 0.0);
+            if self.gradient {
                 y.write_bytes(0, cols);
             }
         }

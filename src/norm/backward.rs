@@ -1,8 +1,9 @@
 //! Gradients of normalized rows: a pass for each row's two averages, a pass for dx and the columns' sums.
 
+use super::halves::{self, convert};
 use super::parts::{Layout, flush, layout};
 use super::rows::{self, TILE, TILE_ELEMENTS, deviations};
-use super::{BLOCK, CHUNK, first_part, head, put, streams};
+use super::{BLOCK, CHUNK, first_part, head, last_part, put, streams};
 use crate::context::Context;
 use crate::element::Storage;
 use crate::error::Result;
@@ -25,7 +26,19 @@ pub(super) struct Gradients<'a, T> {
     pub(super) params: bool,
 }
 
-/// Computes dx, and hands the columns' sums of all tasks to `join`.
+/// The columns' sums of all tasks.
+pub(super) struct Sums {
+    pub(super) layout: Layout,
+    scratch: Scratch,
+}
+
+impl Sums {
+    pub(super) fn get(&mut self) -> &[f64] {
+        self.scratch.slice::<f64>(self.layout.tasks * 2 * self.layout.stride)
+    }
+}
+
+/// Computes dx and the columns' sums.
 ///
 /// # Errors
 /// `OutOfMemory`.
@@ -34,8 +47,7 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
     ctx: &Context,
     ns: f64,
     mut call: Gradients<'_, T>,
-    join: impl FnOnce(Layout, &[f64]),
-) -> Result {
+) -> Result<Sums> {
     let (cols, n) = (call.cols, call.dy.len());
     // A sample is a row of every group.
     let sample = call.groups.saturating_mul(cols);
@@ -47,11 +59,13 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
     let Layout { padded, stride, step, tasks } = layout;
     let work = Work::elements(n, ns);
     let workers = ctx.workers(work, tasks);
-    let mut sums = Scratch::take::<f64>(function, tasks * 2 * stride)?;
+    let mut scratch = Scratch::take::<f64>(function, tasks * 2 * stride)?;
     let mut blocks = Scratch::take::<f32>(function, workers * 2 * stride)?;
-    let sums = sums.slice::<f64>(tasks * 2 * stride);
+    let each = 4 * step.min(samples) * sample;
+    let mut room = halves::room::<T>(function, ctx, workers, each)?;
+    let room = room.as_mut().map(|room| Shared::new(room.slice::<f32>(workers * each)));
     {
-        let sums = Shared::new(&mut *sums);
+        let sums = Shared::new(scratch.slice::<f64>(tasks * 2 * stride));
         let blocks = Shared::new(blocks.slice::<f32>(workers * 2 * stride));
         let stream = call.dx.is_some() && streams::<T>(n, cols);
         let dx = call.dx.take().map(Shared::new);
@@ -60,12 +74,16 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
             let samples = task * step..samples.min((task + 1) * step);
             let rows = samples.start * call.groups..samples.end * call.groups;
             let range = samples.start * sample..samples.end * sample;
-            // SAFETY: tasks have disjoint rows and sums, workers disjoint blocks.
-            let (dx, block, sums) = unsafe {
+            // SAFETY: tasks have disjoint rows and sums, workers disjoint blocks and rooms.
+            let (dx, block, sums, room) = unsafe {
                 (
                     dx.as_ref().map(|dx| dx.piece(range.clone())),
                     blocks.piece(worker * 2 * stride..(worker + 1) * 2 * stride),
                     sums.piece(task * 2 * stride..(task + 1) * 2 * stride),
+                    match &room {
+                        Some(room) if halves::is_half::<T>() => room.piece(worker * each..(worker + 1) * each),
+                        _ => &mut [],
+                    },
                 )
             };
             ctx.dispatch(Backward::<T, CENTER> {
@@ -82,11 +100,11 @@ pub(super) fn run<T: Storage, const CENTER: bool>(
                 block,
                 sums,
                 stream,
+                room,
             });
         });
     }
-    join(layout, sums);
-    Ok(())
+    Ok(Sums { layout, scratch })
 }
 
 struct Backward<'a, T, const CENTER: bool> {
@@ -105,12 +123,54 @@ struct Backward<'a, T, const CENTER: bool> {
     /// The same of all blocks.
     sums: &'a mut [f64],
     stream: bool,
+    /// For dy, x, dsum and dx in f32, where T is to be widened.
+    room: &'a mut [f32],
+}
+
+impl<T: Storage, const CENTER: bool> Backward<'_, T, CENTER> {
+    #[inline(always)]
+    fn widened<S: Simd>(self, s: S) {
+        let n = self.dy.len();
+        let (dy, room) = self.room.split_at_mut(n);
+        let (x, room) = room.split_at_mut(n);
+        let (dsum, room) = room.split_at_mut(n);
+        convert(s, self.dy, dy);
+        convert(s, self.x, x);
+        if let Some(given) = self.dsum {
+            convert(s, given, dsum);
+        }
+        let dsum = self.dsum.map(|_| &*dsum);
+        let dx = &mut room[..n];
+        let Backward { cols, padded, groups, mean, rstd, gamma, block, sums, .. } = self;
+        s.outline(Backward::<f32, CENTER> {
+            cols,
+            padded,
+            groups,
+            dy,
+            dsum,
+            x,
+            mean,
+            rstd,
+            gamma,
+            dx: self.dx.is_some().then_some(&mut *dx),
+            block,
+            sums,
+            stream: false,
+            room: &mut [],
+        });
+        if let Some(out) = self.dx {
+            convert(s, dx, out);
+        }
+    }
 }
 
 impl<T: Storage, const CENTER: bool> Kernel for Backward<'_, T, CENTER> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        if halves::widens::<S, T>() {
+            return self.widened(s);
+        }
         let (cols, rows) = (self.cols, self.rstd.len());
         // This tile of dy and x, the next one, gamma and its sums lie in the first-level cache together.
         let most = (TILE_ELEMENTS / 2 / cols).clamp(if self.stream { 1 } else { 2 }, TILE);
@@ -230,22 +290,22 @@ impl<T: Storage> Rows<T> {
         rows: &mut [Averages; TILE],
     ) {
         let (mean, rstd) = (&mean[r..r + count], &rstd[r..r + count]);
-        if count <= 2 {
-            // In registers: what was stored in parts comes back as a vector only after all stores before it, and those of
-            // the row before go to memory.
-            for k in 0..count {
-                let group = if groups == 1 { 0 } else { (r + k) % groups };
-                // SAFETY: the contract.
-                let sums = unsafe { self.sums::<S, CENTER>(s, r + k, group * self.cols, mean[k], rstd[k]) };
-                rows[k] = Averages::new(mean[k], rstd[k], sums, self.cols);
-            }
-            return;
-        }
+        // In registers where they are few: what was stored in parts comes back as a vector only after all stores before it, and
+        // those of the row before go to memory.
+        let few = S::COMPACT || count <= 2;
         let [mut g, mut gx, mut x] = [[0.0; TILE]; 3];
         for k in 0..count {
             let group = if groups == 1 { 0 } else { (r + k) % groups };
             // SAFETY: the contract.
-            [g[k], gx[k], x[k]] = unsafe { self.sums::<S, CENTER>(s, r + k, group * self.cols, mean[k], rstd[k]) };
+            let sums = unsafe { self.sums::<S, CENTER>(s, r + k, group * self.cols, mean[k], rstd[k]) };
+            if few {
+                rows[k] = Averages::new(mean[k], rstd[k], sums, self.cols);
+            } else {
+                [g[k], gx[k], x[k]] = sums;
+            }
+        }
+        if few {
+            return;
         }
         for k in 0..count {
             rows[k] = Averages { mean: mean[k], rstd: rstd[k], wide: !(g[k] + gx[k] + x[k]).is_finite(), ..rows[k] };
@@ -329,7 +389,7 @@ impl<T: Storage> Rows<T> {
     #[inline(always)]
     unsafe fn one<S: Simd, const CENTER: bool>(&self, s: S, r: usize, offsets: [usize; 2], row: Averages) {
         if row.wide {
-            s.outline(Wide::<T, CENTER> { all: self, r, offsets, row });
+            s.outline(Wide { center: CENTER, all: self, r, offsets, row });
         } else {
             // SAFETY: the caller's contract.
             unsafe { self.apply::<S, 1, CENTER>(s, r, offsets, [row]) };
@@ -357,34 +417,26 @@ impl<T: Storage> Rows<T> {
         // SAFETY: whole vectors and the parts before and after them, each inside of every row.
         unsafe {
             let mut i = 0;
-            while S::COMPACT && i < cols {
-                let n = LANES.min(cols - i);
-                self.vector::<S, R, CENTER, false, false>(s, r, offsets, i, n, &splat);
-                i += n;
-            }
-            if S::COMPACT {
-                return;
-            }
-            let mut part = first_part(self.head, cols);
+            let mut part = first_part::<S>(self.head, cols);
             loop {
                 if part > 0 {
                     self.vector::<S, R, CENTER, false, false>(s, r, offsets, i, part, &splat);
                     i += part;
                 }
-                if !self.dgamma.is_null() && !self.dx.is_null() && self.dsum.is_null() {
+                if !S::COMPACT && !self.dgamma.is_null() && !self.dx.is_null() && self.dsum.is_null() {
                     while i + LANES <= cols {
                         self.vector::<S, R, CENTER, true, true>(s, r, offsets, i, LANES, &splat);
                         i += LANES;
                     }
                 }
-                while i + LANES <= cols {
+                while !S::COMPACT && i + LANES <= cols {
                     self.vector::<S, R, CENTER, true, false>(s, r, offsets, i, LANES, &splat);
                     i += LANES;
                 }
                 if i == cols {
                     return;
                 }
-                part = cols - i;
+                part = last_part::<S>(cols - i);
             }
         }
     }
@@ -466,14 +518,15 @@ unsafe fn load<S: Simd, T: Storage, const FULL: bool>(s: S, p: *const T, n: usiz
 }
 
 /// A row in f64, from the saved statistics; if those left f32's range, from its own (then ε was 0).
-struct Wide<'a, T, const CENTER: bool> {
+struct Wide<'a, T> {
+    center: bool,
     all: &'a Rows<T>,
     r: usize,
     offsets: [usize; 2],
     row: Averages,
 }
 
-impl<T: Storage, const CENTER: bool> Kernel for Wide<'_, T, CENTER> {
+impl<T: Storage> Kernel for Wide<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -483,13 +536,13 @@ impl<T: Storage, const CENTER: bool> Kernel for Wide<'_, T, CENTER> {
         unsafe {
             let at = self.r * cols;
             let (dy, x, gamma) = (self.all.dy.add(at), self.all.x.add(at), self.all.gamma.add(self.offsets[0]));
-            let mut mean = if CENTER { self.row.mean as f64 } else { 0.0 };
+            let mut mean = if self.center { self.row.mean as f64 } else { 0.0 };
             let mut rstd = self.row.rstd as f64;
             if rstd == f64::INFINITY {
-                let [own, var] = rows::wide::<S, T, CENTER>(s, cols, x);
+                let [own, var] = rows::wide(s, cols, x, self.center);
                 mean = own;
                 rstd = if var == 0.0 { 0.0 } else { 1.0 / var.sqrt() };
-            } else if CENTER {
+            } else if self.center {
                 mean += rows::wide_sums(s, cols, x, mean)[0] / n;
             }
             let (m, k) = (s.splat_d(mean), s.splat_d(rstd));
@@ -504,7 +557,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Wide<'_, T, CENTER> {
                     b[h] = s.fma_d(g[h], s.mul_d(d[h], k), b[h]);
                 }
             }
-            let a = s.splat_d(if CENTER { s.sum_dd(a[0], a[1]) / n } else { 0.0 });
+            let a = s.splat_d(if self.center { s.sum_dd(a[0], a[1]) / n } else { 0.0 });
             let b = s.splat_d(s.sum_dd(b[0], b[1]) / n);
             for i in (0..cols).step_by(LANES) {
                 let rest = cols - i;
@@ -527,7 +580,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Wide<'_, T, CENTER> {
                     let (dgamma, dbeta) = (dgamma.add(self.offsets[1] + i), dbeta.add(self.offsets[1] + i));
                     let sum = s.fma(dy, s.narrow(xhat[0], xhat[1]), s.load_up_to(dgamma, rest));
                     s.store_up_to(dgamma, sum, rest);
-                    if CENTER {
+                    if self.center {
                         s.store_up_to(dbeta, s.add(s.load_up_to(dbeta, rest), dy), rest);
                     }
                 }

@@ -4,7 +4,7 @@
 use super::BLOCK;
 use super::parts::{Layout, flush, layout};
 use super::segments::Slope;
-use super::{first_part, head, put, streams};
+use super::{first_part, head, last_part, put, streams};
 use crate::context::Context;
 use crate::error::Result;
 use crate::parallel::{Shared, Work};
@@ -154,7 +154,7 @@ impl<T: Term<K>, const K: usize> Kernel for Down<'_, T, K> {
             let mut r = start;
             // SAFETY: rows and columns of the tensors (sum); a block holds K padded rows.
             unsafe {
-                while r + 4 <= end {
+                while !S::COMPACT && r + 4 <= end {
                     self.rows_at::<S, 4>(s, r);
                     r += 4;
                 }
@@ -187,7 +187,7 @@ impl<T: Term<K>, const K: usize> Down<'_, T, K> {
                 for k in 0..K {
                     sums[k] = s.load(block.add(k * self.padded + j));
                 }
-                if n == LANES {
+                if !S::COMPACT && n == LANES {
                     let fixed = self.term.fixed::<S, true>(s, j, LANES);
                     for i in 0..R {
                         self.term.add::<S, true>(s, fixed, r + i, j, LANES, &mut sums);
@@ -245,7 +245,7 @@ impl Kernel for MapRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let cols = self.cols;
-        let first = first_part(head::<S, _>(self.stream, self.y, cols), cols);
+        let first = first_part::<S>(head::<S, _>(self.stream, self.y, cols), cols);
         let y = self.y.as_mut_ptr();
         for row in (0..self.y.len()).step_by(cols) {
             let (mut j, mut part) = (0, first);
@@ -258,7 +258,7 @@ impl Kernel for MapRows<'_> {
                         s.store_first(y.add(row + j), v, part);
                         j += part;
                     }
-                    while j + LANES <= cols {
+                    while !S::COMPACT && j + LANES <= cols {
                         put(s, y.add(row + j), self.map.vector::<S, true>(s, row, j, LANES), self.stream);
                         j += LANES;
                     }
@@ -266,7 +266,7 @@ impl Kernel for MapRows<'_> {
                 if j == cols {
                     break;
                 }
-                part = cols - j;
+                part = last_part::<S>(cols - j);
             }
         }
         if self.stream {

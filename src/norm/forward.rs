@@ -1,9 +1,11 @@
 //! Rows normalized, a tile of them at a time: statistics first, then the same rows again out of the cache.
 
+use super::halves::{self, convert};
 use super::rows::{self, Row, TILE, TILE_ELEMENTS, Tile};
-use super::{head, put, streams};
+use super::{first_part, head, last_part, put, streams};
 use crate::context::Context;
 use crate::element::Storage;
+use crate::error::Result;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
 
@@ -35,13 +37,26 @@ pub(super) struct Call<'a, T> {
 }
 
 /// Normalizes every row; without `CENTER` by its root mean square alone.
-pub(super) fn run<T: Storage, const CENTER: bool>(ctx: &Context, ns: f64, call: Call<'_, T>) {
+///
+/// # Errors
+/// `OutOfMemory`.
+pub(super) fn run<T: Storage, const CENTER: bool>(
+    function: &'static str,
+    ctx: &Context,
+    ns: f64,
+    call: Call<'_, T>,
+) -> Result {
     let (n, cols) = (call.y.len(), call.cols);
     if n == 0 {
-        return;
+        return Ok(());
     }
-    let step = (PIECE / cols).max(1);
     let rows = n / cols;
+    let step = (PIECE / cols).clamp(1, rows);
+    let (work, tasks) = (Work::elements(n, ns), rows.div_ceil(step));
+    let workers = ctx.workers(work, tasks);
+    let each = 2 * step * cols;
+    let mut room = halves::room::<T>(function, ctx, workers, each)?;
+    let room = room.as_mut().map(|room| Shared::new(room.slice::<f32>(workers * each)));
     let stream = streams::<T>(n, cols);
     let y = Shared::new(call.y);
     let [mean, rstd] = [call.mean, call.rstd].map(|v| v.map(Shared::new));
@@ -49,11 +64,11 @@ pub(super) fn run<T: Storage, const CENTER: bool>(ctx: &Context, ns: f64, call: 
         Input::Given(x) => ([x, x], None),
         Input::Sum { x, residual, sum } => ([x, residual], Some(Shared::new(sum))),
     };
-    ctx.for_each(Work::elements(n, ns), rows.div_ceil(step), |task| {
+    ctx.for_each_worker(workers, tasks, |worker, task| {
         let rows = task * step..rows.min((task + 1) * step);
         let range = rows.start * cols..rows.end * cols;
         let [x, residual] = given.map(|v| &v[range.clone()]);
-        // SAFETY: tasks have disjoint rows.
+        // SAFETY: tasks have disjoint rows, and no two tasks at once share a worker's number.
         unsafe {
             let piece = |v: &Option<Shared<'_, f32>>| v.as_ref().map(|v| &raw mut *v.piece(rows.clone()));
             let input = match &sum {
@@ -72,9 +87,14 @@ pub(super) fn run<T: Storage, const CENTER: bool>(ctx: &Context, ns: f64, call: 
                 mean: piece(&mean).map(|v| &mut *v),
                 rstd: piece(&rstd).map(|v| &mut *v),
                 stream,
+                room: match &room {
+                    Some(room) if halves::is_half::<T>() => room.piece(worker * each..(worker + 1) * each),
+                    _ => &mut [],
+                },
             });
         }
     });
+    Ok(())
 }
 
 struct Forward<'a, T, const CENTER: bool> {
@@ -90,12 +110,53 @@ struct Forward<'a, T, const CENTER: bool> {
     mean: Option<&'a mut [f32]>,
     rstd: Option<&'a mut [f32]>,
     stream: bool,
+    /// For x and y in f32, where T is to be widened.
+    room: &'a mut [f32],
+}
+
+impl<T: Storage, const CENTER: bool> Forward<'_, T, CENTER> {
+    #[inline(always)]
+    fn widened<S: Simd>(self, s: S) {
+        let n = self.y.len();
+        let (x, y) = self.room[..2 * n].split_at_mut(n);
+        match self.input {
+            Input::Given(given) => convert(s, given, x),
+            Input::Sum { x: given, residual, sum } => {
+                convert(s, given, x);
+                convert(s, residual, y);
+                x.iter_mut().zip(&*y).for_each(|(x, residual)| *x += residual);
+                convert(s, x, sum);
+                convert(s, sum, x);
+            }
+        }
+        let Forward { eps, cols, groups, first, gamma, beta, mean, rstd, .. } = self;
+        let input = Input::Given(&*x);
+        let (stream, room) = (false, &mut [][..]);
+        s.outline(Forward::<f32, CENTER> {
+            eps,
+            cols,
+            groups,
+            first,
+            input,
+            gamma,
+            beta,
+            y: &mut *y,
+            mean,
+            rstd,
+            stream,
+            room,
+        });
+        convert(s, y, self.y);
+    }
 }
 
 impl<T: Storage, const CENTER: bool> Kernel for Forward<'_, T, CENTER> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
+        if halves::widens::<S, T>() {
+            return self.widened(s);
+        }
         let cols = self.cols;
         let rows = self.y.len() / cols;
         let step = (TILE_ELEMENTS / cols).clamp(1, TILE);
@@ -144,7 +205,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Forward<'_, T, CENTER> {
                     }
                     let offset = (self.first + row + r) % self.groups * cols;
                     if stats[r].wide {
-                        let wide = Wide::<T, CENTER> { eps: self.eps, out: &out, offset, x, y };
+                        let wide = Wide { center: CENTER, eps: self.eps, out: &out, offset, x, y };
                         stats[r] = s.outline(wide);
                     } else {
                         out.rows::<S, T, 1, CENTER>(s, offset, x, y, [stats[r]]);
@@ -218,28 +279,20 @@ impl Out {
         // SAFETY: whole vectors and the parts before and after them, each inside of every row.
         unsafe {
             let mut i = 0;
-            while S::COMPACT && i < self.cols {
-                let n = LANES.min(self.cols - i);
-                self.vector::<S, T, R, CENTER, false>(s, offset, i, n, x, y, &splat);
-                i += n;
-            }
-            if S::COMPACT {
-                return;
-            }
-            let mut part = super::first_part(self.head, self.cols);
+            let mut part = first_part::<S>(self.head, self.cols);
             loop {
                 if part > 0 {
                     self.vector::<S, T, R, CENTER, false>(s, offset, i, part, x, y, &splat);
                     i += part;
                 }
-                while i + LANES <= self.cols {
+                while !S::COMPACT && i + LANES <= self.cols {
                     self.vector::<S, T, R, CENTER, true>(s, offset, i, LANES, x, y, &splat);
                     i += LANES;
                 }
                 if i == self.cols {
                     return;
                 }
-                part = self.cols - i;
+                part = last_part::<S>(self.cols - i);
             }
         }
     }
@@ -298,7 +351,8 @@ fn normalize<S: Simd, const CENTER: bool>(s: S, x: S::F, row: &[S::F; 3], gamma:
 }
 
 /// A row in f64: x̂ = (x − mean)·rstd rounded once, then gamma and beta as ever.
-struct Wide<'a, T, const CENTER: bool> {
+struct Wide<'a, T> {
+    center: bool,
     eps: f64,
     out: &'a Out,
     offset: usize,
@@ -306,14 +360,14 @@ struct Wide<'a, T, const CENTER: bool> {
     y: *mut T,
 }
 
-impl<T: Storage, const CENTER: bool> Kernel for Wide<'_, T, CENTER> {
+impl<T: Storage> Kernel for Wide<'_, T> {
     type Out = Row;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Row {
         let cols = self.out.cols;
         // SAFETY: x and y are rows, gamma and beta hold cols at the offset (Forward::run).
         unsafe {
-            let [mean, var] = rows::wide::<S, T, CENTER>(s, cols, self.x);
+            let [mean, var] = rows::wide(s, cols, self.x, self.center);
             let rstd = 1.0 / (var + self.eps).sqrt();
             // Without ε a constant row has no scale: its x̂ is 0.
             let scale = s.splat_d(if var + self.eps == 0.0 { 0.0 } else { rstd });
@@ -324,7 +378,7 @@ impl<T: Storage, const CENTER: bool> Kernel for Wide<'_, T, CENTER> {
                 let [low, high] = rows::deviations(s, self.x.add(i), n, center);
                 let xhat = s.narrow(s.mul_d(low, scale), s.mul_d(high, scale));
                 let gamma = s.load_up_to(self.out.gamma.add(self.offset + i), n);
-                let v = if CENTER {
+                let v = if self.center {
                     s.fma(xhat, gamma, s.load_up_to(self.out.beta.add(self.offset + i), n))
                 } else {
                     s.mul(xhat, gamma)

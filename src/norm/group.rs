@@ -114,8 +114,7 @@ pub fn group_norm_forward_f32(
         spread(beta, 0.0, spatial, b);
         let input = Input::Given(x);
         let call = Call { eps, cols: shape.cols(), groups, input, gamma: g, beta: b, y, mean, rstd };
-        forward::run::<f32, true>(ctx, NS, call);
-        return Ok(());
+        return forward::run::<f32, true>(FUNCTION, ctx, NS, call);
     }
     let eps = eps as f64;
     let y = Shared::new(y);
@@ -229,21 +228,23 @@ pub fn group_norm_backward_f32(
         let g = scratch.slice::<f32>(row);
         spread(gamma, 1.0, spatial, g);
         let call = Gradients { cols: shape.cols(), groups, dy, dsum: None, x, mean, rstd, gamma: g, dx, params };
-        return backward::run::<f32, true>(FUNCTION, ctx, NS, call, |layout, sums| {
-            let _fp = FpEnv::enter(ctx.flush_subnormals());
-            // Elements of a channel in ascending order, the tasks of each too.
-            let total = |k: usize, c: usize| {
-                let first = c / shape.width() * layout.padded + c % shape.width() * spatial;
-                let of = |j: usize| {
-                    let at = |task: usize| sums[(2 * task + k) * layout.stride + first + j];
-                    (0..layout.tasks).map(at).fold(0.0, |a, b| a + b)
-                };
-                (0..spatial).map(of).fold(0.0, |a, b| a + b)
+        let mut sums = backward::run::<f32, true>(FUNCTION, ctx, NS, call)?;
+        let layout = sums.layout;
+        let sums = sums.get();
+        let _fp = FpEnv::enter(ctx.flush_subnormals());
+        // Elements of a channel in ascending order, the tasks of each too.
+        let total = |k: usize, c: usize| {
+            let first = c / shape.width() * layout.padded + c % shape.width() * spatial;
+            let of = |j: usize| {
+                let at = |task: usize| sums[(2 * task + k) * layout.stride + first + j];
+                (0..layout.tasks).map(at).fold(0.0, |a, b| a + b)
             };
-            for (k, out) in outs.into_iter().enumerate() {
-                out.into_iter().flatten().enumerate().for_each(|(c, out)| write(k, c, out, &total));
-            }
-        });
+            (0..spatial).map(of).fold(0.0, |a, b| a + b)
+        };
+        for (k, out) in outs.into_iter().enumerate() {
+            out.into_iter().flatten().enumerate().for_each(|(c, out)| write(k, c, out, &total));
+        }
+        return Ok(());
     }
     // dgamma and dbeta of every sample.
     let mut scratch = Scratch::take::<f64>(FUNCTION, 3 * batch * channels)?;

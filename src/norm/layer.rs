@@ -172,8 +172,7 @@ fn forward<T: Storage>(
     check_optional(function, "rstd", rstd.as_deref(), rows)?;
     let mut affine = Affine::take(function, rows, cols)?;
     let [gamma, beta] = affine.views(gamma, beta, cols);
-    forward::run::<T, true>(ctx, FORWARD_NS, Call { eps, cols, groups: 1, input, gamma, beta, y, mean, rstd });
-    Ok(())
+    forward::run::<T, true>(function, ctx, FORWARD_NS, Call { eps, cols, groups: 1, input, gamma, beta, y, mean, rstd })
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -206,8 +205,8 @@ fn backward<T: Storage>(
     let [gamma, _] = affine.views(gamma, None, cols);
     let params = dgamma.is_some() || dbeta.is_some();
     let call = Gradients { cols, groups: 1, dy, dsum, x, mean, rstd, gamma, dx, params };
-    backward::run::<T, true>(function, ctx, BACKWARD_NS, call, |layout, sums| {
-        parts::join(ctx, layout, sums, 0, accumulate, dgamma);
-        parts::join(ctx, layout, sums, 1, accumulate, dbeta);
-    })
+    let mut sums = backward::run::<T, true>(function, ctx, BACKWARD_NS, call)?;
+    parts::join(ctx, sums.layout, sums.get(), 0, accumulate, dgamma);
+    parts::join(ctx, sums.layout, sums.get(), 1, accumulate, dbeta);
+    Ok(())
 }

@@ -47,6 +47,7 @@ mod batch;
 mod columns;
 mod forward;
 mod group;
+mod halves;
 mod layer;
 mod parts;
 mod rms;
@@ -138,10 +139,23 @@ fn head<S: Simd, T>(stream: bool, y: &[T], cols: usize) -> usize {
     if align { (y.as_ptr().addr().wrapping_neg() / size_of::<T>()) % LANES } else { 0 }
 }
 
-/// Columns of a row before its first whole vector: those before an aligned one, or all of a short row.
+/// Columns of a row before its first whole vector: those before an aligned one, or all of a short row. A compact program
+/// goes by parts alone.
 #[inline(always)]
-fn first_part(head: usize, cols: usize) -> usize {
-    if cols < LANES { cols } else { head }
+fn first_part<S: Simd>(head: usize, cols: usize) -> usize {
+    if S::COMPACT {
+        LANES.min(cols)
+    } else if cols < LANES {
+        cols
+    } else {
+        head
+    }
+}
+
+/// Columns that go at once where `left` are left behind the whole vectors.
+#[inline(always)]
+fn last_part<S: Simd>(left: usize) -> usize {
+    if S::COMPACT { LANES.min(left) } else { left }
 }
 
 /// Stores a vector, past the caches if it `streams`; then T is f32 and p aligned to 64 bytes.

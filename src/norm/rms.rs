@@ -99,8 +99,7 @@ fn forward<T: Storage>(
     let mut affine = Affine::take(function, rows, cols)?;
     let [gamma, _] = affine.views(gamma, None, cols);
     let call = Call { eps, cols, groups: 1, input: Input::Given(x), gamma, beta: gamma, y, mean: None, rstd };
-    forward::run::<T, false>(ctx, FORWARD_NS, call);
-    Ok(())
+    forward::run::<T, false>(function, ctx, FORWARD_NS, call)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -127,7 +126,7 @@ fn backward<T: Storage>(
     let [gamma, _] = affine.views(gamma, None, cols);
     // Without a mean there is no use of one.
     let call = Gradients { cols, groups: 1, dy, dsum: None, x, mean: rstd, rstd, gamma, dx, params: dgamma.is_some() };
-    backward::run::<T, false>(function, ctx, BACKWARD_NS, call, |layout, sums| {
-        parts::join(ctx, layout, sums, 0, accumulate, dgamma);
-    })
+    let mut sums = backward::run::<T, false>(function, ctx, BACKWARD_NS, call)?;
+    parts::join(ctx, sums.layout, sums.get(), 0, accumulate, dgamma);
+    Ok(())
 }

@@ -222,7 +222,7 @@ impl Tile {
             var = not_negative(s2 / count - delta * delta);
             if !(fits(var, eps) && s2 < f64::INFINITY) {
                 // SAFETY: as above.
-                let [mean, var] = unsafe { wide::<S, f32, true>(s, n, x) };
+                let [mean, var] = unsafe { wide(s, n, x, true) };
                 return Moments { n: count, mean, var, wide: true };
             }
         }
@@ -276,21 +276,21 @@ impl<T: Storage, const CENTER: bool> Kernel for Again<T, CENTER> {
     }
 }
 
-/// Mean and variance of a row in f64, around zero if not `CENTER`.
+/// Mean and variance of a row in f64, around zero if not `center`.
 ///
 /// # Safety
 /// x is valid for reading `cols` elements.
 #[inline(always)]
-pub(super) unsafe fn wide<S: Simd, T: Storage, const CENTER: bool>(s: S, cols: usize, x: *const T) -> [f64; 2] {
+pub(super) unsafe fn wide<S: Simd, T: Storage>(s: S, cols: usize, x: *const T, center: bool) -> [f64; 2] {
     let n = cols as f64;
     // SAFETY: a row of cols.
     unsafe {
         let mut mean = 0.0;
-        if CENTER {
+        if center {
             mean = wide_sums(s, cols, x, 0.0)[0] / n;
         }
         let [r, q] = wide_sums(s, cols, x, mean);
-        if CENTER { [mean + r / n, not_negative(q / n - (r / n) * (r / n))] } else { [0.0, q / n] }
+        if center { [mean + r / n, not_negative(q / n - (r / n) * (r / n))] } else { [0.0, q / n] }
     }
 }
 
@@ -300,19 +300,35 @@ pub(super) unsafe fn wide<S: Simd, T: Storage, const CENTER: bool>(s: S, cols: u
 /// x is valid for reading `cols` elements.
 #[inline(always)]
 pub(super) unsafe fn wide_sums<S: Simd, T: Storage>(s: S, cols: usize, x: *const T, p: f64) -> [f64; 2] {
-    let (zero, p) = (s.splat_d(0.0), s.splat_d(p));
-    let (mut a, mut b) = ([zero; 2], [zero; 2]);
-    let mut i = 0;
-    while i < cols {
-        // SAFETY: ends at cols.
-        let d = unsafe { deviations(s, x.add(i), cols - i, p) };
-        for h in 0..2 {
-            a[h] = s.add_d(a[h], d[h]);
-            b[h] = s.fma_d(d[h], d[h], b[h]);
+    s.outline(WideSums { cols, x, p })
+}
+
+/// [`wide_sums`] of a row of `cols` at x.
+struct WideSums<T> {
+    cols: usize,
+    x: *const T,
+    p: f64,
+}
+
+impl<T: Storage> Kernel for WideSums<T> {
+    type Out = [f64; 2];
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [f64; 2] {
+        let WideSums { cols, x, p } = self;
+        let (zero, p) = (s.splat_d(0.0), s.splat_d(p));
+        let (mut a, mut b) = ([zero; 2], [zero; 2]);
+        let mut i = 0;
+        while i < cols {
+            // SAFETY: ends at cols.
+            let d = unsafe { deviations(s, x.add(i), cols - i, p) };
+            for h in 0..2 {
+                a[h] = s.add_d(a[h], d[h]);
+                b[h] = s.fma_d(d[h], d[h], b[h]);
+            }
+            i += LANES;
         }
-        i += LANES;
+        [s.sum_dd(a[0], a[1]), s.sum_dd(b[0], b[1])]
     }
-    [s.sum_dd(a[0], a[1]), s.sum_dd(b[0], b[1])]
 }
 
 /// x − p of up to 16 elements, zero past the last.
@@ -321,6 +337,19 @@ pub(super) unsafe fn wide_sums<S: Simd, T: Storage>(s: S, cols: usize, x: *const
 /// x is valid for reading min(n, 16) elements.
 #[inline(always)]
 pub(super) unsafe fn deviations<S: Simd, T: Storage>(s: S, x: *const T, n: usize, p: S::D) -> [S::D; 2] {
+    #[inline(never)]
+    unsafe fn apart<S: Simd, T: Storage>(s: S, x: *const T, n: usize, p: S::D) -> [S::D; 2] {
+        // SAFETY: the caller's contract.
+        unsafe { deviations_inlined(s, x, n, p) }
+    }
+    // SAFETY: the caller's contract.
+    unsafe { if S::COMPACT { apart(s, x, n, p) } else { deviations_inlined(s, x, n, p) } }
+}
+
+/// # Safety
+/// As for [`deviations`].
+#[inline(always)]
+unsafe fn deviations_inlined<S: Simd, T: Storage>(s: S, x: *const T, n: usize, p: S::D) -> [S::D; 2] {
     // SAFETY: the caller's contract.
     let (low, high) = s.widen(unsafe { T::load_up_to(s, x, n) });
     let d = [s.sub_d(low, p), s.sub_d(high, p)];

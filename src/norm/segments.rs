@@ -1,7 +1,7 @@
 //! Runs of one channel's elements, which share one scale and shift: [batch, channels, spatial] with a long spatial.
 
 use super::rows::{self, Row, Tile};
-use super::{CHUNK, first_part, head, put};
+use super::{CHUNK, first_part, head, last_part, put};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Runs at least this long are worked on along the run; shorter ones across channels.
@@ -74,7 +74,7 @@ impl Kernel for Apply<'_> {
     fn run<S: Simd>(self, s: S) {
         let (mean, a, b) = (s.splat(self.mean), s.splat(self.a), s.splat(self.b));
         let n = self.x.len().min(self.y.len());
-        let mut part = first_part(head::<S, _>(self.stream, self.y, n), n);
+        let mut part = first_part::<S>(head::<S, _>(self.stream, self.y, n), n);
         let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
         let mut i = 0;
         // SAFETY: parts and whole vectors end at n.
@@ -85,14 +85,14 @@ impl Kernel for Apply<'_> {
                     s.store_first(y.add(i), v, part);
                     i += part;
                 }
-                while i + LANES <= n {
+                while !S::COMPACT && i + LANES <= n {
                     put(s, y.add(i), s.fma(s.sub(s.load(x.add(i)), mean), a, b), self.stream);
                     i += LANES;
                 }
                 if i == n {
                     break;
                 }
-                part = n - i;
+                part = last_part::<S>(n - i);
             }
         }
         if self.stream {
@@ -184,19 +184,19 @@ impl Kernel for Dx<'_> {
         let p = self.slope;
         let slope = [s.splat(p.mean), s.splat(p.rstd), s.splat(p.k), s.splat(p.c), s.splat(p.d)];
         let n = self.x.len().min(self.dy.len()).min(self.dx.len());
-        let mut part = first_part(head::<S, _>(self.stream, self.dx, n), n);
+        let mut part = first_part::<S>(head::<S, _>(self.stream, self.dx, n), n);
         let (dy, x, dx) = (self.dy.as_ptr(), self.x.as_ptr(), self.dx.as_mut_ptr());
         let mut i = 0;
         loop {
             // SAFETY: parts and whole vectors end at n.
             unsafe {
-                while part == 0 && i + LANES <= n {
+                while !S::COMPACT && part == 0 && i + LANES <= n {
                     let v = Slope::vector(s, s.load(x.add(i)), s.load(dy.add(i)), slope);
                     put(s, dx.add(i), v, self.stream);
                     i += LANES;
                 }
                 if part == 0 {
-                    part = n - i;
+                    part = last_part::<S>(n - i);
                 }
                 if part > 0 {
                     let v = Slope::vector(s, s.load_first(x.add(i), part), s.load_first(dy.add(i), part), slope);

@@ -54,6 +54,16 @@ impl Coef {
 
     #[inline(always)]
     fn in_f64<S: Simd>(self, s: S, x: S::F) -> S::F {
+        if S::COMPACT { self.in_f64_apart(s, x) } else { self.in_f64_inlined(s, x) }
+    }
+
+    #[inline(never)]
+    fn in_f64_apart<S: Simd>(self, s: S, x: S::F) -> S::F {
+        self.in_f64_inlined(s, x)
+    }
+
+    #[inline(always)]
+    fn in_f64_inlined<S: Simd>(self, s: S, x: S::F) -> S::F {
         let ((low, high), coef) = (s.widen(x), s.splat_d(self.value));
         s.narrow(s.mul_d(low, coef), s.mul_d(high, coef))
     }

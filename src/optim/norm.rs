@@ -304,6 +304,13 @@ impl<T: Storage> Kernel for ByTurns<'_, T> {
     fn run<S: Simd>(self, s: S) -> [f64; STREAMS] {
         const { assert!(reduce::CHUNK.is_multiple_of(TURN) && TURN.is_multiple_of(LANES)) };
         assert!(self.x.iter().all(|x| x.len() == reduce::CHUNK));
+        let mut totals = [0.0; STREAMS];
+        if S::COMPACT {
+            for k in 0..STREAMS {
+                totals[k] = s.outline(SumApart { x: self.x[k], lanes: &mut Lanes::new(), at: 0 });
+            }
+            return totals;
+        }
         let mut sums = [Squares::new(s); STREAMS];
         for start in (0..reduce::CHUNK).step_by(TURN) {
             for (x, sum) in self.x.iter().zip(&mut sums) {
@@ -316,7 +323,6 @@ impl<T: Storage> Kernel for ByTurns<'_, T> {
                 *sum = squares;
             }
         }
-        let mut totals = [0.0; STREAMS];
         for k in 0..STREAMS {
             totals[k] = sums[k].total(s);
         }

@@ -30,6 +30,22 @@ impl Norms {
     pub(super) fn new() -> Norms {
         Norms { update: Lanes::new(), params: Lanes::new() }
     }
+
+    /// Adds up to 16 parameters, of which the first has this place in the chunk.
+    #[inline(always)]
+    fn add<S: Simd>(&mut self, s: S, old: S::F, new: S::F, place: usize) {
+        let mut update = FewSquares::load(s, &self.update, place);
+        let mut params = FewSquares::load(s, &self.params, place);
+        update.add(s, s.sub(new, old));
+        params.add(s, new);
+        update.store(s, &mut self.update, place);
+        params.store(s, &mut self.params, place);
+    }
+
+    #[inline(never)]
+    fn add_apart<S: Simd>(&mut self, s: S, old: S::F, new: S::F, place: usize) {
+        self.add(s, old, new, place);
+    }
 }
 
 /// Elements of one tensor that are updated at once: n of each, valid for as long as the update that takes them.
@@ -332,12 +348,7 @@ impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for &mut Ends<'_, R, 
         let (old, new) = unsafe { self.apply.edge::<S, G, STATES>(s, self.p, self.i, self.n) };
         let Some(norms) = &mut self.norms else { return };
         let place = self.at + self.i;
-        let mut update = FewSquares::load(s, &norms.update, place);
-        let mut params = FewSquares::load(s, &norms.params, place);
-        update.add(s, s.sub(new, old));
-        params.add(s, new);
-        update.store(s, &mut norms.update, place);
-        params.store(s, &mut norms.params, place);
+        if S::COMPACT { norms.add_apart(s, old, new, place) } else { norms.add(s, old, new, place) }
     }
 }
 
@@ -350,7 +361,9 @@ unsafe fn store_end<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
     let (low, high) = s.halves(v);
     // SAFETY: the caller's contract.
     unsafe {
-        if n < LANES / 2 {
+        if S::COMPACT {
+            s.store_first(p, v, n);
+        } else if n < LANES / 2 {
             s.store_first_h(p, low, n);
         } else {
             s.store_h(p, low);

@@ -460,7 +460,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     unsafe fn load_up_to(self, p: *const f32, n: usize) -> Self::F {
         // SAFETY: the caller's contract, split by the branch.
-        unsafe { if n >= LANES { self.load(p) } else { self.load_first(p, n) } }
+        unsafe { if !Self::COMPACT && n >= LANES { self.load(p) } else { self.load_first(p, n.min(LANES)) } }
     }
     /// Full vectors and tails alike: `n` ≥ 16 stores 16.
     ///
@@ -469,7 +469,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     unsafe fn store_up_to(self, p: *mut f32, v: Self::F, n: usize) {
         // SAFETY: the caller's contract, split by the branch.
-        unsafe { if n >= LANES { self.store(p, v) } else { self.store_first(p, v, n) } }
+        unsafe { if !Self::COMPACT && n >= LANES { self.store(p, v) } else { self.store_first(p, v, n.min(LANES)) } }
     }
 }
 

@@ -20,6 +20,47 @@ macro_rules! op {
     )*};
 }
 
+/// Operations that are functions of their own where a short program counts more than a fast one.
+mod apart {
+    use super::{arrays, f32x16, f64x8, fold};
+
+    macro_rules! apart {
+        ($($item:item)*) => {$(
+            #[cfg_attr(target_arch = "x86_64", inline(never))]
+            #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
+            $item
+        )*};
+    }
+
+    apart! {
+        pub(super) unsafe fn load_first<T: Copy, const N: usize>(p: *const T, n: usize, fill: T) -> [T; N] {
+            // SAFETY: the caller's contract.
+            unsafe { arrays::load_first(p, n, fill) }
+        }
+        pub(super) fn transpose(rows: &[f32x16; 16]) -> [f32x16; 16] {
+            let mut turned = [f32x16::ZERO; 16];
+            for (i, row) in rows.iter().enumerate() {
+                for (j, turned) in turned.iter_mut().enumerate() {
+                    turned.as_mut_array()[i] = row.as_array()[j];
+                }
+            }
+            turned
+        }
+        pub(super) fn sum(a: f32x16) -> f32 {
+            fold(a.to_array(), |a, b| a + b)
+        }
+        pub(super) fn sum_d(a: f64x8) -> f64 {
+            fold(a.to_array(), |a, b| a + b)
+        }
+        pub(super) fn max_lane(a: f32x16) -> f32 {
+            fold(a.to_array(), arrays::max)
+        }
+        pub(super) fn min_lane(a: f32x16) -> f32 {
+            fold(a.to_array(), arrays::min)
+        }
+    }
+}
+
 impl Simd for Portable {
     const ISA: Isa = if cfg!(target_arch = "aarch64") { Isa::Neon } else { Isa::Portable };
     // `wide` fuses where the whole build may use FMA.
@@ -45,7 +86,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_first(self, p: *const f32, n: usize) -> f32x16 {
         // SAFETY: the caller's contract.
-        f32x16::new(unsafe { arrays::load_first(p, n, 0.0) })
+        f32x16::new(unsafe { apart::load_first(p, n, 0.0) })
     }
     #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, v: f32x16, n: usize) {
@@ -76,7 +117,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_first_h(self, p: *const f32, n: usize) -> f32x8 {
         // SAFETY: the caller's contract.
-        f32x8::new(unsafe { arrays::load_first(p, n, 0.0) })
+        f32x8::new(unsafe { apart::load_first(p, n, 0.0) })
     }
     #[inline(always)]
     unsafe fn store_first_h(self, p: *mut f32, v: f32x8, n: usize) {
@@ -87,7 +128,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_first_d(self, p: *const f64, n: usize) -> f64x8 {
         // SAFETY: the caller's contract.
-        f64x8::new(unsafe { arrays::load_first(p, n, 0.0) })
+        f64x8::new(unsafe { apart::load_first(p, n, 0.0) })
     }
     #[inline(always)]
     unsafe fn store_first_d(self, p: *mut f64, v: f64x8, n: usize) {
@@ -122,7 +163,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_first_w(self, p: *const u16, n: usize) -> [u16; 16] {
         // SAFETY: the caller's contract.
-        unsafe { arrays::load_first(p, n, 0) }
+        unsafe { apart::load_first(p, n, 0) }
     }
     #[inline(always)]
     unsafe fn store_first_w(self, p: *mut u16, v: [u16; 16], n: usize) {
@@ -194,11 +235,11 @@ impl Simd for Portable {
         fma_h(a: f32x8, b: f32x8, c: f32x8) -> f32x8 { a.mul_add(b, c) }
         widen_w(a: [u16; 16]) -> i32x16 { i32x16::new(arrays::map(a, i32::from)) }
         narrow_w(a: i32x16) -> [u16; 16] { arrays::map(a.to_array(), |a| a as u16) }
-        sum(a: f32x16) -> f32 { fold(a.to_array(), |a, b| a + b) }
-        sum_d(a: f64x8) -> f64 { fold(a.to_array(), |a, b| a + b) }
-        max_lane(a: f32x16) -> f32 { fold(a.to_array(), arrays::max) }
-        min_lane(a: f32x16) -> f32 { fold(a.to_array(), arrays::min) }
-        transpose(rows: [f32x16; 16]) -> [f32x16; 16] { f32x16::transpose(rows) }
+        sum(a: f32x16) -> f32 { apart::sum(a) }
+        sum_d(a: f64x8) -> f64 { apart::sum_d(a) }
+        max_lane(a: f32x16) -> f32 { apart::max_lane(a) }
+        min_lane(a: f32x16) -> f32 { apart::min_lane(a) }
+        transpose(rows: [f32x16; 16]) -> [f32x16; 16] { if Self::COMPACT { apart::transpose(&rows) } else { f32x16::transpose(rows) } }
     }
 
     #[inline(always)]

@@ -219,6 +219,12 @@ impl<R: Row> Kernel for SixteenRows<'_, R> {
     }
 }
 
+/// Columns that go at once where `left` are left behind the whole vectors: all of them. A compact program has none but these.
+#[inline(always)]
+fn rest<S: Simd>(left: usize) -> usize {
+    if S::COMPACT { LANES.min(left) } else { left }
+}
+
 /// A row's largest y: of each lane's the first, of those the lowest lane's. The first column if no y is a number above
 /// −Inf.
 struct Top {
@@ -251,7 +257,7 @@ unsafe fn top<S: Simd, const SUM: bool>(s: S, cols: usize, y: *const f32, dy: *c
                 at = s.select(more, s.from_bits(s.splat_i(i as i32)), at);
             };
         }
-        while i + LANES <= cols {
+        while !S::COMPACT && i + LANES <= cols {
             s.prefetch_far(y.wrapping_add(i + AHEAD));
             s.prefetch_far(dy.wrapping_add(i + AHEAD));
             let v = s.load(y.add(i));
@@ -260,12 +266,13 @@ unsafe fn top<S: Simd, const SUM: bool>(s: S, cols: usize, y: *const f32, dy: *c
             step!(s.load(dy.add(i)), more);
             i += LANES;
         }
-        if i < cols {
-            let n = cols - i;
+        while i < cols {
+            let n = rest::<S>(cols - i);
             let v = s.load_first(y.add(i), n);
             let more = s.and_m(s.gt(v, most), s.first(n));
             most = s.select(more, v, most);
             step!(s.load_first(dy.add(i), n), more);
+            i += n;
         }
         let found = s.bits_m(s.eq(most, s.splat(s.max_lane(most))));
         let lane = (found | 1 << LANES).trailing_zeros() as usize % LANES;
@@ -298,7 +305,7 @@ unsafe fn about_the_largest<S: Simd>(s: S, cols: usize, y: *const f32) -> usize 
     let mut i = 0;
     // SAFETY: every load ends at or before cols.
     unsafe {
-        while i + BLOCK <= cols {
+        while !S::COMPACT && i + BLOCK <= cols {
             for k in 0..BLOCK / LANES {
                 let v = s.and(s.load(y.add(i + k * LANES)), upper);
                 most = s.max(s.or(v, s.from_bits(column)), most);
@@ -365,6 +372,10 @@ impl Row for Plain {
                 sums[r] = weighted(s, group.cols, y, dy, c[r]);
             }
             for r in 0..group.rows {
+                if S::COMPACT {
+                    write::<S, false, false>(s, group, r, c[r], sums[r]);
+                    continue;
+                }
                 match (group.stream, group.ahead > 0) {
                     (true, _) => write::<S, true, true>(s, group, r, c[r], sums[r]),
                     (false, true) => write::<S, false, true>(s, group, r, c[r], sums[r]),
@@ -385,7 +396,7 @@ unsafe fn write<S: Simd, const STREAM: bool, const AHEAD: bool>(s: S, group: &Gr
     let (y, dy, dx) = group.row(r);
     let (c, sum) = (s.splat(c), s.splat(sum));
     let mut i = 0;
-    let mut part = group.head;
+    let mut part = if S::COMPACT { LANES.min(group.cols) } else { group.head };
     // SAFETY: every load and store ends at cols; streamed vectors are aligned (whole_vectors).
     unsafe {
         loop {
@@ -394,7 +405,7 @@ unsafe fn write<S: Simd, const STREAM: bool, const AHEAD: bool>(s: S, group: &Gr
                 s.store_first(dx.add(i), s.fnma(s.load_first(y.add(i), part), d, s.zero()), part);
                 i += part;
             }
-            while i + BLOCK <= group.cols {
+            while !S::COMPACT && i + BLOCK <= group.cols {
                 for k in 0..BLOCK / LANES {
                     let at = i + k * LANES;
                     if AHEAD {
@@ -406,7 +417,7 @@ unsafe fn write<S: Simd, const STREAM: bool, const AHEAD: bool>(s: S, group: &Gr
                 }
                 i += BLOCK;
             }
-            while i + LANES <= group.cols {
+            while !S::COMPACT && i + LANES <= group.cols {
                 let d = s.sub(s.sub(c, s.load(dy.add(i))), sum);
                 put(s, dx.add(i), s.fnma(s.load(y.add(i)), d, s.zero()), STREAM);
                 i += LANES;
@@ -414,7 +425,7 @@ unsafe fn write<S: Simd, const STREAM: bool, const AHEAD: bool>(s: S, group: &Gr
             if i == group.cols {
                 return;
             }
-            part = group.cols - i;
+            part = rest::<S>(group.cols - i);
         }
     }
 }
@@ -433,23 +444,24 @@ unsafe fn weighted<S: Simd>(s: S, cols: usize, y: *const f32, dy: *const f32, c:
     unsafe {
         loop {
             let mut sum = s.zero();
-            if i + BLOCK <= cols {
+            if !S::COMPACT && i + BLOCK <= cols {
                 for k in 0..BLOCK / LANES {
                     let at = i + k * LANES;
                     sum = s.fma(s.load(y.add(at)), s.sub(c, s.load(dy.add(at))), sum);
                 }
                 i += BLOCK;
             } else {
-                while i + LANES <= cols {
+                let end = if S::COMPACT { cols.min(i + BLOCK) } else { cols };
+                while !S::COMPACT && i + LANES <= end {
                     sum = s.fma(s.load(y.add(i)), s.sub(c, s.load(dy.add(i))), sum);
                     i += LANES;
                 }
-                if i < cols {
-                    let n = cols - i;
+                while i < end {
+                    let n = rest::<S>(end - i);
                     // Past the end y is zero; dy is 0, and c may be infinite.
                     let d = s.select(s.first(n), s.sub(c, s.load_first(dy.add(i), n)), s.zero());
                     sum = s.fma(s.load_first(y.add(i), n), d, sum);
-                    i = cols;
+                    i += n;
                 }
             }
             if cols <= BLOCK {
@@ -531,7 +543,7 @@ impl Row for Log {
                 let (sum, at_top) = (s.splat(sums[r]), s.splat(at_tops[r]));
                 let at = s.splat_i(at[r]);
                 let mut i = 0;
-                let mut part = group.head;
+                let mut part = if S::COMPACT { LANES.min(cols) } else { group.head };
                 loop {
                     if part > 0 {
                         let v = s.fnma(
@@ -545,7 +557,7 @@ impl Row for Log {
                     }
                     let (mut column, step) =
                         (s.add_i(s.from_array_i(COLUMNS), s.splat_i(i as i32)), s.splat_i(LANES as i32));
-                    while i + LANES <= cols {
+                    while !S::COMPACT && i + LANES <= cols {
                         let count = ((cols - i) / LANES).min(STAGE);
                         for (k, half) in halves[..count].iter_mut().enumerate() {
                             half.write(vecmath::exp_fall_start(s, s.load(y.add(i + k * LANES))));
@@ -561,7 +573,7 @@ impl Row for Log {
                     if i == cols {
                         break;
                     }
-                    part = cols - i;
+                    part = rest::<S>(cols - i);
                 }
             }
         }

@@ -120,7 +120,7 @@ impl<P: Pass> Kernel for ChunkSum<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) -> (f64, f64) {
         let Chunk { x, y, n, .. } = self.chunk;
-        // SAFETY: a chunk lies within its row (by_chunks), and there is an output if P stores (asserted in run).
+        // SAFETY: a chunk lies within its row (by_chunks), and there is an output if the pass writes (asserted in run).
         unsafe { exp_sum(s, self.pass, x, y, n, self.pivot, LeaveOut::First(&mut self.leave_out)) }
     }
 }
@@ -136,7 +136,7 @@ impl<P: Pass> Kernel for ChunkWrite<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Chunk { x, y, n, .. } = self.chunk;
-        let log_sum = if P::LOG_SUM { self.stats.log_sum(s) } else { 0.0 };
+        let log_sum = if P::LOG_SUM && !P::ENDS { self.stats.log_sum(s) } else { 0.0 };
         // SAFETY: a chunk lies within its row (by_chunks).
         unsafe { self.pass.write(s, self.stats, log_sum, x, y, n) }
     }

@@ -109,9 +109,7 @@ struct Softmax;
 
 impl Pass for Softmax {
     const STORE: bool = true;
-    const DROP: bool = false;
     const LOG_SUM: bool = false;
-    const WRITES: bool = true;
     const ENDS: bool = false;
 
     #[inline(always)]
@@ -147,9 +145,7 @@ struct LogSoftmax;
 
 impl Pass for LogSoftmax {
     const STORE: bool = false;
-    const DROP: bool = false;
     const LOG_SUM: bool = true;
-    const WRITES: bool = true;
     const ENDS: bool = false;
 
     #[inline(always)]

@@ -36,16 +36,23 @@ pub(crate) struct Turned<S: Simd> {
 
 /// What one function makes of its rows.
 pub(crate) trait Pass: Sync {
-    /// Whether the second pass stores the exponentials in y.
+    /// Whether the second pass stores the exponentials in y, if there is an output.
     const STORE: bool;
-    /// Whether it also sums max − x.
-    const DROP: bool;
-    /// Whether [`Pass::write_turned`] or [`Pass::end_with`] ask for ln Σ exp(x − max).
+    /// Whether ln Σ exp(x − max) is asked for.
     const LOG_SUM: bool;
-    /// Whether there is an output, and whether rows end.
-    const WRITES: bool;
+    /// Whether rows end; then [`Pass::write`] has no use for ln Σ exp(x − max).
     const ENDS: bool;
 
+    /// Whether the second pass also sums max − x.
+    #[inline(always)]
+    fn drops(&self) -> bool {
+        false
+    }
+    /// Whether there is an output.
+    #[inline(always)]
+    fn writes(&self) -> bool {
+        true
+    }
     /// Whether a row is looked at; else only [`Pass::skip`] is called.
     #[inline(always)]
     fn wants(&self, _row: usize) -> bool {

@@ -47,7 +47,7 @@ pub(crate) fn run<P: Pass>(
     }
     assert!(x.is_none_or(|x| x.len() == rows * cols) && y.as_ref().is_none_or(|y| y.len() == rows * cols));
     assert!(x.is_some() || y.is_some());
-    assert!(y.is_some() || !P::STORE);
+    assert!(y.is_some() || !pass.writes());
     let out = Shared::new(y.unwrap_or_default());
     let m = Matrix { x, out, cols };
     if cols > CHUNK && rows < FEW_ROWS {
@@ -160,7 +160,7 @@ impl<P: Pass> Kernel for OneRow<'_, P> {
                 i += n;
             }
             let stats = Stats { max: pivot, rest: checked_rest(top, rest), drop, picked, empty };
-            let log_sum = if P::WRITES && P::LOG_SUM { stats.log_sum(s) } else { 0.0 };
+            let log_sum = if P::LOG_SUM && !P::ENDS { stats.log_sum(s) } else { 0.0 };
             pass.write(s, &stats, log_sum, x, y, cols);
             total + pass.end(s, row, &stats, y)
         }
@@ -249,7 +249,12 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
             let top = turned::max(s, block, cols);
             let empty = s.eq(top, s.splat(f32::NEG_INFINITY));
             let pivot = s.select(empty, s.zero(), top);
-            let (mut sums, mut drops) = ([s.zero(); LANES], [s.zero(); LANES]);
+            let (tops, pivots) = (s.to_array(top), s.to_array(pivot));
+            let mut drop = [0.0; LANES];
+            if pass.drops() {
+                s.outline(Drops { block, cols, pivots: &pivots, drop: &mut drop });
+            }
+            let mut sums = [s.zero(); LANES];
             let mut pending = turned::all(s);
             let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; LANES];
             for j in 0..cols {
@@ -258,27 +263,21 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
             }
             for j in 0..cols {
                 let v = s.load(block.add(j * LANES));
-                let below = s.sub(v, pivot);
                 let e = vecmath::exp_fall_end(s, halves[j].assume_init());
                 if P::STORE {
                     s.store(block.add(j * LANES), e);
-                }
-                if P::DROP {
-                    drops[j] = s.sub(s.zero(), below);
                 }
                 let first = turned::first(s, v, pivot, &mut pending);
                 sums[j] = s.select(first, s.zero(), e);
             }
             let mut rest = turned::fold_d(s, turned::widened(s, &sums, cols), cols);
-            let drop = if P::DROP { turned::fold_d(s, turned::widened(s, &drops, cols), cols) } else { [0.0; LANES] };
-            let (tops, pivots) = (s.to_array(top), s.to_array(pivot));
             for (rest, &top) in rest.iter_mut().zip(&tops) {
                 *rest = checked_rest(top, *rest);
             }
             let log_sum = if P::LOG_SUM { vecmath::log1p(s, turned::narrow(s, &rest)) } else { s.zero() };
             let stats = Turned { max: pivot, rest, log_sum, empty };
             pass.write_turned(s, &stats, block, cols);
-            if P::WRITES {
+            if pass.writes() {
                 turned::write(s, block, y, cols);
             }
             if P::ENDS {
@@ -292,5 +291,28 @@ impl<P: Pass> Kernel for SixteenRows<'_, P> {
             }
         }
         total
+    }
+}
+
+/// max − x of sixteen short rows, summed along each.
+struct Drops<'a> {
+    block: *const f32,
+    cols: usize,
+    pivots: &'a [f32; LANES],
+    drop: &'a mut [f64; LANES],
+}
+
+impl Kernel for Drops<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Drops { block, cols, pivots, drop } = self;
+        let pivot = s.from_array(*pivots);
+        let mut drops = [s.zero(); LANES];
+        for j in 0..cols {
+            // SAFETY: the block holds cols ≤ 16 columns (SixteenRows).
+            drops[j] = s.sub(s.zero(), s.sub(unsafe { s.load(block.add(j * LANES)) }, pivot));
+        }
+        *drop = turned::fold_d(s, turned::widened(s, &drops, cols), cols);
     }
 }

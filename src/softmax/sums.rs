@@ -19,7 +19,7 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
     let mut i = 0;
     // SAFETY: every load ends at or before n.
     unsafe {
-        while i + 4 * LANES <= n {
+        while !S::COMPACT && i + 4 * LANES <= n {
             for k in 0..4 {
                 s.prefetch_far(x.wrapping_add(i + k * LANES + AHEAD));
             }
@@ -34,6 +34,9 @@ pub(super) unsafe fn max<S: Simd>(s: S, x: *const f32, n: usize) -> f32 {
             m[0] = s.max(s.select(s.first((n - i).min(LANES)), v, low), m[0]);
             i += LANES;
         }
+    }
+    if S::COMPACT {
+        return s.max_lane(m[0]);
     }
     s.max_lane(s.max(s.max(m[0], m[1]), s.max(m[2], m[3])))
 }
@@ -86,40 +89,44 @@ pub(super) enum LeaveOut<'a> {
     Column(f32),
 }
 
-/// Sums exp(x − m), and max − x if `DROP`, over one chunk; stores the exponentials in y if `STORE`.
+/// Sums exp(x − m), and max − x, over one chunk; stores the exponentials in y; both as the pass has it.
 ///
 /// # Safety
-/// x is valid for reading `n` floats, and y for writing them if `STORE`; y may be x.
+/// x is valid for reading `n` floats, and y for writing them if the pass writes; y may be x.
 #[inline(always)]
 pub(super) unsafe fn exp_sum<S: Simd, P: Pass>(
     s: S,
-    _pass: &P,
+    pass: &P,
     x: *const f32,
     y: *mut f32,
     n: usize,
     m: f32,
     mut leave_out: LeaveOut<'_>,
 ) -> (f64, f64) {
+    let (writes, drops) = (pass.writes(), pass.drops());
     let m = s.splat(m);
     let low = s.splat(f32::NEG_INFINITY);
     let (mut sum_low, mut sum_high) = (s.splat_d(0.0), s.splat_d(0.0));
     let (mut drop_low, mut drop_high) = (s.splat_d(0.0), s.splat_d(0.0));
     let (mut column, step) = (s.from_array(COLUMNS), s.splat(LANES as f32));
+    // Exponentials that nobody wants go here: a store in any case is cheaper than a branch.
+    let mut nowhere = [const { MaybeUninit::<S::F>::uninit() }; STAGE];
     let mut halves = [const { MaybeUninit::<(S::F, S::F)>::uninit() }; STAGE];
     let mut i = 0;
     while i < n {
         let end = n.min(i + BLOCK);
         let (mut sum, mut drop) = (s.zero(), s.zero());
-        while i + LANES <= end {
+        while !S::COMPACT && i + LANES <= end {
             let count = ((end - i) / LANES).min(STAGE);
             for (k, half) in halves[..count].iter_mut().enumerate() {
                 // SAFETY: count vectors end at or before n.
                 let below = s.sub(unsafe { s.load(x.add(i + k * LANES)) }, m);
-                if P::DROP {
+                if drops {
                     drop = s.sub(drop, below);
                 }
                 half.write(vecmath::exp_fall_start(s, below));
             }
+            let to = if writes { y.wrapping_add(i) } else { nowhere.as_mut_ptr().cast() };
             for (k, half) in halves[..count].iter().enumerate() {
                 let at = i + k * LANES;
                 // SAFETY: just written.
@@ -139,43 +146,48 @@ pub(super) unsafe fn exp_sum<S: Simd, P: Pass>(
                     }
                 };
                 if P::STORE {
-                    // SAFETY: as above.
-                    unsafe { s.store(y.add(at), e) };
+                    // SAFETY: as above; the buffer holds STAGE vectors.
+                    unsafe { s.store(to.add(k * LANES), e) };
                 }
                 e = out;
                 sum = s.add(sum, e);
             }
             i += count * LANES;
         }
-        if i < end {
-            let inside = s.first(end - i);
+        while i < end {
+            let rest = if S::COMPACT { LANES.min(end - i) } else { end - i };
+            let inside = s.first(rest);
             // SAFETY: masked at n, where a block that is no multiple of 16 ends.
-            let v = unsafe { s.select(inside, s.load_first(x.add(i), end - i), low) };
+            let v = unsafe { s.select(inside, s.load_first(x.add(i), rest), low) };
             let below = s.sub(v, m);
             let mut e = vecmath::exp_fall(s, below);
-            if P::STORE {
+            if P::STORE && writes {
                 // SAFETY: as above.
-                unsafe { s.store_first(y.add(i), e, end - i) };
+                unsafe { s.store_first(y.add(i), e, rest) };
             }
-            if P::DROP {
+            if drops {
                 drop = s.sub(drop, s.select(inside, below, s.zero()));
             }
             e = match &mut leave_out {
                 LeaveOut::First(pending) if **pending => without_first(s, s.bits_m(s.eq(v, m)), e, pending),
                 LeaveOut::First(_) => e,
-                LeaveOut::Column(left_out) => s.select(s.eq(column, s.splat(*left_out)), s.zero(), e),
+                LeaveOut::Column(left_out) => {
+                    let here = s.eq(column, s.splat(*left_out));
+                    column = s.add(column, step);
+                    s.select(here, s.zero(), e)
+                }
             };
             sum = s.add(sum, e);
-            i = end;
+            i += rest;
         }
         let (a, b) = s.widen(sum);
         (sum_low, sum_high) = (s.add_d(sum_low, a), s.add_d(sum_high, b));
-        if P::DROP {
+        if drops {
             let (a, b) = s.widen(drop);
             (drop_low, drop_high) = (s.add_d(drop_low, a), s.add_d(drop_high, b));
         }
     }
-    (s.sum_dd(sum_low, sum_high), s.sum_dd(drop_low, drop_high))
+    (s.sum_dd(sum_low, sum_high), if drops { s.sum_dd(drop_low, drop_high) } else { 0.0 })
 }
 
 /// e, zero in the first lane that `found` has a bit for, if any; then nothing is pending.

@@ -105,7 +105,7 @@ impl Kernel for Pass<'_> {
         let padded = self.cols.next_multiple_of(LANES);
         assert!(self.v.len() >= padded && self.z.len() >= padded);
         let mut row = 0;
-        while row + ROWS <= self.rows {
+        while !S::COMPACT && row + ROWS <= self.rows {
             self.rows_at::<S, ROWS>(s, row);
             row += ROWS;
         }
@@ -122,7 +122,7 @@ impl Pass<'_> {
     fn rows_at<S: Simd, const R: usize>(&mut self, s: S, row: usize) {
         const HALF: usize = LANES / 2;
         let (v, z, cols) = (self.v.as_ptr(), self.z.as_mut_ptr(), self.cols);
-        let whole = cols - cols % LANES;
+        let whole = if S::COMPACT { 0 } else { cols - cols % LANES };
         let mut sums = [s.splat_d(0.0); R];
         // SAFETY: rows row to row + R and their columns lie in w, whole vectors from 0 to the columns rounded up in v and z
         // (run).
@@ -142,8 +142,9 @@ impl Pass<'_> {
                 dots!(j, true);
                 j += LANES;
             }
-            if j < cols {
+            while j < cols {
                 dots!(j, false);
+                j = if S::COMPACT { j + LANES } else { cols };
             }
             let mut weights = sums;
             for r in 0..R {
@@ -166,17 +167,18 @@ impl Pass<'_> {
                 add!(j, true);
                 j += LANES;
             }
-            if j < cols {
+            while j < cols {
                 add!(j, false);
+                j = if S::COMPACT { j + LANES } else { cols };
             }
         }
     }
 }
 
 /// # Safety
-/// 16 floats are there if `FULL`, else `n` < 16.
+/// 16 floats are there if `FULL`, else `n` of them, of which the first 16 count.
 #[inline(always)]
 unsafe fn load<S: Simd, const FULL: bool>(s: S, p: *const f32, n: usize) -> S::F {
     // SAFETY: the caller's contract.
-    unsafe { if FULL { s.load(p) } else { s.load_first(p, n) } }
+    unsafe { if FULL { s.load(p) } else { s.load_first(p, if S::COMPACT { n.min(LANES) } else { n }) } }
 }

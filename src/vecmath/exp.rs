@@ -45,10 +45,11 @@ pub struct FallDd<F> {
     pub tail: F,
 }
 
-/// The bits of [`exp`] for x ≤ 0, by fewer operations; NaN passes.
-#[inline(always)]
-pub fn exp_fall<S: Simd>(s: S, x: S::F) -> S::F {
-    exp_fall_end(s, exp_fall_start(s, x))
+shared! {
+    /// The bits of [`exp`] for x ≤ 0, by fewer operations; NaN passes.
+    pub fn exp_fall(s, x: S::F) -> S::F {
+        exp_fall_end(s, exp_fall_start(s, x))
+    }
 }
 
 /// The first half of [`exp_fall`]: 2ⁿ⁺⁶⁴ and r. Loops take some vectors through one half, then through the other: chains of

@@ -19,40 +19,45 @@ pub struct Gate<F> {
     pub slope: F,
 }
 
-/// First stage: e = exp(−|x|). NaN stays NaN.
-#[inline(always)]
-pub fn gate_start<S: Simd>(s: S, x: S::F) -> S::F {
-    let Fall { up, r, q } = fall(s, s.max(s.splat(-EXP_END), s.or(x, s.splat(-0.0))));
-    let p = s.add(s.fma(s.mul(r, r), q, r), s.splat(1.0));
-    finish(s, s.mul(p, up))
+shared! {
+    /// First stage: e = exp(−|x|). NaN stays NaN.
+    pub fn gate_start(s, x: S::F) -> S::F {
+        let Fall { up, r, q } = fall(s, s.max(s.splat(-EXP_END), s.or(x, s.splat(-0.0))));
+        let p = s.add(s.fma(s.mul(r, r), q, r), s.splat(1.0));
+        finish(s, s.mul(p, up))
+    }
 }
 
-/// Second stage: 1/(1 + e) on the side of x, e/(1 + e) on the other, and their product.
-#[inline(always)]
-pub fn gate_finish<S: Simd>(s: S, x: S::F, e: S::F) -> Gate<S::F> {
-    let large = inverse(s, s.splat(1.0), e);
-    let small = s.mul(e, large);
-    let negative = s.lt(x, s.zero());
-    Gate { open: s.select(negative, small, large), shut: s.select(negative, large, small), slope: s.mul(small, large) }
+shared! {
+    /// Second stage: 1/(1 + e) on the side of x, e/(1 + e) on the other, and their product.
+    pub fn gate_finish(s, x: S::F, e: S::F) -> Gate<S::F> {
+        let large = inverse(s, s.splat(1.0), e);
+        let small = s.mul(e, large);
+        let negative = s.lt(x, s.zero());
+        Gate { open: s.select(negative, small, large), shut: s.select(negative, large, small), slope: s.mul(small, large) }
+    }
 }
 
-/// First stage: e − 1 and 4e with e = exp(−2|x|). NaN stays NaN.
-#[inline(always)]
-pub fn squash_start<S: Simd>(s: S, x: S::F) -> [S::F; 2] {
-    let Fall { up, r, q } = tanh_fall(s, x);
-    let one = s.splat(1.0);
-    let t = s.fma(s.mul(r, r), q, r);
-    // (2ⁿ − 1) + 2ⁿ·t, where 2ⁿ − 1 is 0 or at least a half.
-    let power = s.mul(up, s.splat(DOWN));
-    let m = s.fma(power, t, s.sub(power, one));
-    [m, s.mul(s.mul(s.add(t, one), up), s.splat(4.0 * DOWN))]
+shared! {
+    /// First stage: e − 1 and 4e with e = exp(−2|x|). NaN stays NaN.
+    pub fn squash_start(s, x: S::F) -> [S::F; 2] {
+        let Fall { up, r, q } = tanh_fall(s, x);
+        let one = s.splat(1.0);
+        let t = s.fma(s.mul(r, r), q, r);
+        // (2ⁿ − 1) + 2ⁿ·t, where 2ⁿ − 1 is 0 or at least a half.
+        let power = s.mul(up, s.splat(DOWN));
+        let m = s.fma(power, t, s.sub(power, one));
+        [m, s.mul(s.mul(s.add(t, one), up), s.splat(4.0 * DOWN))]
+    }
 }
 
-/// Second stage: tanh(x) = (1 − e)/(1 + e) and tanh'(x) = 4e/(1 + e)². The sign of zero is kept.
-#[inline(always)]
-pub fn squash_finish<S: Simd>(s: S, x: S::F, [m, e4]: [S::F; 2]) -> (S::F, S::F) {
-    let r = inverse(s, s.splat(2.0), m);
-    (s.copysign(s.mul(m, r), x), s.mul(s.mul(e4, r), r))
+shared! {
+    /// Second stage: tanh(x) = (1 − e)/(1 + e) and tanh'(x) = 4e/(1 + e)². The sign of zero is kept.
+    pub fn squash_finish(s, x: S::F, middle: [S::F; 2]) -> (S::F, S::F) {
+        let [m, e4] = middle;
+        let r = inverse(s, s.splat(2.0), m);
+        (s.copysign(s.mul(m, r), x), s.mul(s.mul(e4, r), r))
+    }
 }
 
 /// 1/(a + b) for |a| ≥ |b|, with what rounding took from the sum and from the quotient.
