@@ -503,6 +503,9 @@ mod shared {
 /// A computation written once for every instruction set.
 pub trait Kernel {
     type Out;
+    /// Whether AVX-512 is any faster than AVX2, with which machines that have both do without a copy for the former. Where roots
+    /// and divisions, or memory, are what takes the time, it is not.
+    const WIDE: bool = true;
     /// Implementations are `#[inline(always)]`, as is every helper between here and an intrinsic.
     fn run<S: Simd>(self, simd: S) -> Self::Out;
 }
@@ -533,10 +536,10 @@ pub(crate) unsafe fn dispatch_detected<K: Kernel>(isa: Isa, kernel: K) -> K::Out
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the contract; with it the token may exist, and the entry's features are there.
-        Isa::Avx512 => unsafe { avx512::enter(Avx512::assume(), kernel) },
+        Isa::Avx512 if const { K::WIDE } => unsafe { avx512::enter(Avx512::assume(), kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 => unsafe { avx2::enter(Avx2::assume(), kernel) },
+        // SAFETY: as above; who has AVX-512 has AVX2 (Avx512::new).
+        Isa::Avx512 | Isa::Avx2 => unsafe { avx2::enter(Avx2::assume(), kernel) },
         Isa::Portable | Isa::Neon => outline(Portable, kernel),
         #[cfg(feature = "scalar")]
         Isa::Scalar => outline(Scalar, kernel),
