@@ -209,10 +209,7 @@ impl<O: Operand> Block<'_, '_, O> {
                 }
             }
         };
-        let rows_per_tile = Next::<O::Real>::rows_per_tile(step.k, lines).max(1);
-        let skipped = done * rows_per_tile;
-        let tiles = rows.saturating_sub(skipped).div_ceil(rows_per_tile);
-        Next { ptr: ptr.wrapping_add(skipped * row), row, lines, tiles }
+        Next::new(ptr, row, lines, rows, step.k, done)
     }
 
     /// The columns before `cols`, packed.

@@ -215,34 +215,57 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                     }
                     p += DEAL;
                 }
-                self.join(s, &acc, if p0 == 0 { d.beta } else { O::Real::ONE });
+                let mut lanes = [[[O::Real::default(); DEAL]; W]; X];
+                for i in 0..X {
+                    for j in 0..W {
+                        acc[i][j].store(s, lanes[i][j].as_mut_ptr());
+                    }
+                }
+                let c = d.c.add(self.row * d.c_many);
+                s.outline(&Join {
+                    lanes: lanes.as_flattened(),
+                    wide: W,
+                    c,
+                    c_few: d.c_few,
+                    c_many: d.c_many,
+                    alpha: d.alpha,
+                    beta: if p0 == 0 { d.beta } else { O::Real::ONE },
+                });
             }
             p0 += DEALT_BLOCK;
         }
     }
 }
 
-impl<O: Operand, const X: usize, const W: usize> Group<'_, O, X, W> {
-    /// Lanes join in ascending order to s, and s joins C.
-    ///
-    /// # Safety
-    /// X × W elements of C are writable.
+/// The lanes of `wide` sums for each of some elements of C: they join in ascending order to s, and s joins C, whose elements
+/// are this thread's.
+struct Join<'a, T> {
+    lanes: &'a [[T; DEAL]],
+    wide: usize,
+    c: *mut T,
+    c_few: usize,
+    c_many: usize,
+    alpha: T,
+    beta: T,
+}
+
+impl<T: Real> Kernel for &Join<'_, T> {
+    type Out = ();
+
     #[inline(always)]
-    unsafe fn join<S: Simd>(&self, s: S, acc: &[[<O::Real as Real>::Dealt<S>; W]; X], beta: O::Real) {
-        let d = self.rows;
-        for i in 0..X {
-            for j in 0..W {
-                let mut lanes = [O::Real::default(); DEAL];
-                // SAFETY: lanes holds a vector; the contract.
+    fn run<S: Simd>(self, _: S) {
+        let Join { lanes, wide, c, c_few, c_many, alpha, beta } = *self;
+        for (i, row) in lanes.chunks_exact(wide).enumerate() {
+            for (j, lanes) in row.iter().enumerate() {
+                let mut sum = lanes[0];
+                for lane in &lanes[1..] {
+                    sum = sum + *lane;
+                }
+                // SAFETY: the promise of whoever made it.
                 unsafe {
-                    acc[i][j].store(s, lanes.as_mut_ptr());
-                    let mut sum = lanes[0];
-                    for lane in &lanes[1..] {
-                        sum = sum + *lane;
-                    }
-                    let c = d.c.add(i * d.c_few + (self.row + j) * d.c_many);
-                    let start = if beta == O::Real::default() { O::Real::default() } else { beta * *c };
-                    *c = O::Real::fma::<S>(d.alpha, sum, start);
+                    let c = c.add(i * c_few + j * c_many);
+                    let start = if beta == T::default() { T::default() } else { beta * *c };
+                    *c = T::fma::<S>(alpha, sum, start);
                 }
             }
         }

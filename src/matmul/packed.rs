@@ -164,14 +164,7 @@ impl Piece<'_, '_> {
                 };
                 // The next panel stands behind this one.
                 let lines = k.div_ceil(LINE / size_of::<f32>());
-                let rows_per_tile = Next::<f32>::rows_per_tile(k, lines).max(1);
-                let skipped = done * rows_per_tile;
-                let next = Next {
-                    ptr: b.wrapping_add(nr * k + skipped * k),
-                    row: k,
-                    lines,
-                    tiles: nr.saturating_sub(skipped).div_ceil(rows_per_tile),
-                };
+                let next = Next::new(b.wrapping_add(nr * k), k, lines, nr, k, done);
                 let tiles_of = Tiles {
                     tiles,
                     rows: height,

@@ -344,7 +344,7 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
                 strip!(N, j, |p| T::Wide::<S>::load(s, p));
                 j += N * lanes;
             }
-            while j + lanes <= end {
+            while N > 1 && j + lanes <= end {
                 strip!(1, j, |p| T::Wide::<S>::load(s, p));
                 j += lanes;
             }

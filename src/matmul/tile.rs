@@ -4,6 +4,7 @@ use super::blocking::{narrow_rows, tile_rows, tile_vectors};
 use super::real::{Real, Vector};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
+use std::ptr;
 
 /// A run of tiles of one size. Tile t has its operands at `a + t·a_step`, `b + t·b_step`, and joins C at `c + t·c_step`:
 /// `rows` × `cols` sums over one block of k.
@@ -37,23 +38,36 @@ pub(crate) struct Tiles<T> {
 /// For a C that is in the nearest cache already, or too small to ask for.
 pub(super) const NEAR: usize = usize::MAX;
 
-/// What is read after these tiles, and is asked for while they compute: rows of so many lines, `row` elements apart.
+/// What is read after these tiles, and is asked for while they compute: rows of so many lines. A tile asks for two lines in
+/// each turn of its loop, of two halves of its rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Next<T> {
-    pub ptr: *const T,
-    pub row: usize,
-    pub lines: usize,
-    /// So many tiles ask, each for [`Next::rows_per_tile`].
-    pub tiles: usize,
+    ptr: *const T,
+    lines: usize,
+    /// Elements from the end of a row's lines to the next row.
+    jump: usize,
+    /// Elements from the first half of a tile's rows to the second.
+    half: usize,
+    /// So many tiles ask.
+    tiles: usize,
 }
 
 impl<T> Next<T> {
-    pub(crate) const NOTHING: Next<T> = Next { ptr: std::ptr::null(), row: 0, lines: 1, tiles: 0 };
+    pub(crate) const NOTHING: Next<T> = Next { ptr: ptr::null(), lines: 1, jump: 0, half: 0, tiles: 0 };
 
-    /// A tile asks for two lines in each turn of its loop, of two halves of its rows.
+    /// `rows` rows from `ptr` on, `row` elements apart, as the tiles of `k` steps after the first `done` ask for them.
     #[inline(always)]
-    pub(super) fn rows_per_tile(k: usize, lines: usize) -> usize {
-        (k / UNROLL).div_ceil(lines) * 2
+    pub(super) fn new(ptr: *const T, row: usize, lines: usize, rows: usize, k: usize, done: usize) -> Next<T> {
+        let half = (k / UNROLL).div_ceil(lines);
+        let rows_per_tile = (2 * half).max(1);
+        let skipped = done * rows_per_tile;
+        Next {
+            ptr: ptr.wrapping_add(skipped * row),
+            lines,
+            jump: row.wrapping_sub(lines * const { LINE / size_of::<T>() }),
+            half: half * row,
+            tiles: rows.saturating_sub(skipped).div_ceil(rows_per_tile),
+        }
     }
 }
 
@@ -151,21 +165,25 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
         // Lanes of the last vector.
         let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
         let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
-        let rows_per_tile = if t.next.tiles > 0 { Next::<T>::rows_per_tile(k, t.next.lines) } else { 0 };
         for tile in 0..t.tiles {
             // Lines to ask for; where there are none, one that is near.
             let asks = tile < t.next.tiles;
             let line = if asks { LINE / size_of::<T>() } else { 0 };
-            let jump = if asks { t.next.row.wrapping_sub(t.next.lines * line) } else { 0 };
-            let mut next = if asks { t.next.ptr.wrapping_add(tile * rows_per_tile * t.next.row) } else { t.b };
-            let half = rows_per_tile / 2 * if asks { t.next.row } else { 0 };
+            let jump = if asks { t.next.jump } else { 0 };
+            let half = if asks { t.next.half } else { 0 };
+            let mut next = if asks { t.next.ptr.wrapping_add(tile * 2 * half) } else { t.b };
             let mut lines = t.next.lines;
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
+                // Read for each tile, so that a step from row to row is an addition; compilers would else keep the place of
+                // every row for all tiles, most of them on the stack.
+                let c_row = ptr::read_volatile(&t.c_row);
                 if t.c_col == 1 && t.c_ahead != NEAR {
-                    for i in 0..MR {
-                        s.prefetch(c0.wrapping_add(i * t.c_row + t.c_ahead).cast());
+                    let mut c = c0.wrapping_add(t.c_ahead);
+                    for _ in 0..MR {
+                        s.prefetch(c.cast());
+                        c = c.wrapping_add(c_row);
                     }
                 }
                 // Three rows of A share a pointer, so that there are registers for them all; columns have one.
@@ -232,7 +250,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     }
                 }
                 // One branch for the tile: an accumulator that is reached in a loop with branches would live in memory.
-                let (alpha, zero) = (V::splat(s, t.alpha), V::splat(s, T::default()));
+                let alpha = V::splat(s, t.alpha);
                 let whole = S::MASKS || t.cols == NV * V::LANES;
                 if t.c_col != 1 || !whole || (t.beta != T::default() && t.beta != T::ONE) {
                     let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
@@ -243,24 +261,23 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         }
                     }
                     s.outline(&Join { tiles: t, c: c0, sums, stride: NV * V::LANES });
-                } else if t.beta == T::default() {
-                    for i in 0..MR {
-                        for j in 0..NV {
-                            let c = c0.add(i * t.c_row + j * V::LANES);
-                            let sum = V::fma(s, alpha, acc[i][j], zero);
-                            if S::MASKS && j + 1 == NV { sum.store_first(s, c, last) } else { sum.store(s, c) }
-                        }
-                    }
                 } else {
+                    // What C starts as: its own elements, or zeros.
+                    let (mut c, mut start, mut step) = (c0, c0.cast_const(), c_row);
+                    if t.beta == T::default() {
+                        (start, step) = (ZEROS.0.as_ptr().cast(), 0);
+                    }
                     for i in 0..MR {
                         for j in 0..NV {
-                            let c = c0.add(i * t.c_row + j * V::LANES);
+                            let (c, start) = (c.add(j * V::LANES), start.add(j * V::LANES));
                             if S::MASKS && j + 1 == NV {
-                                V::fma(s, alpha, acc[i][j], V::load_first(s, c, last)).store_first(s, c, last);
+                                V::fma(s, alpha, acc[i][j], V::load_first(s, start, last)).store_first(s, c, last);
                             } else {
-                                V::fma(s, alpha, acc[i][j], V::load(s, c)).store(s, c);
+                                V::fma(s, alpha, acc[i][j], V::load(s, start)).store(s, c);
                             }
                         }
+                        c = c.wrapping_add(c_row);
+                        start = start.wrapping_add(step);
                     }
                 }
             }
@@ -270,6 +287,11 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
         }
     }
 }
+
+/// Two vectors.
+#[repr(align(64))]
+struct Zeros([f64; LANES]);
+static ZEROS: Zeros = Zeros([0.0; LANES]);
 
 /// Elements of the largest tile.
 const LARGEST: usize = 14 * 2 * LANES;
