@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::elementwise::{Edge1, Edge2};
 use crate::error::{Result, check_len, product};
 use crate::fpenv::FpEnv;
-use crate::matmul::{Args, Epilogue, Finished, ROW_GROUP, Step, Transpose, multiply};
+use crate::matmul::{Args, Epilogue, Finished, Numbers, ROW_GROUP, Step, Transpose, multiply};
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, LANES, Simd};
@@ -79,9 +79,9 @@ pub fn linear_forward_f32(
         n: out_features,
         k: in_features,
         alpha: 1.0,
-        a: x,
+        a: Numbers::Direct(x),
         lda: in_features,
-        b: w,
+        b: Numbers::Direct(w),
         ldb: in_features,
         beta: 0.0,
         ldc: out_features,
@@ -228,9 +228,9 @@ pub fn linear_backward_input_f32(
         n: in_features,
         k: out_features,
         alpha: 1.0,
-        a: dz,
+        a: Numbers::Direct(dz),
         lda: out_features,
-        b: w,
+        b: Numbers::Direct(w),
         ldb: in_features,
         beta: 0.0,
         ldc: in_features,
@@ -353,9 +353,9 @@ pub fn linear_backward_weight_f32(
         n,
         k,
         alpha: 1.0,
-        a: dz,
+        a: Numbers::Direct(dz),
         lda: m,
-        b: x,
+        b: Numbers::Direct(x),
         ldb: n,
         beta,
         ldc: n,

@@ -2,29 +2,30 @@
 
 use super::Transpose;
 use super::epilogue::Epilogue;
-use super::pack::Operand;
+use super::pack::Numbers;
+use super::real::Real;
 use crate::error::{Error, Result, product};
 
 /// A product with checked arguments, and what to do with its result.
-pub(crate) struct Args<'a, O: Operand> {
+pub(crate) struct Args<'a, T: Real = f32> {
     pub function: &'static str,
     pub trans_a: Transpose,
     pub trans_b: Transpose,
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    pub alpha: O::Real,
-    pub a: &'a [O],
+    pub alpha: T,
+    pub a: Numbers<'a, T>,
     pub lda: usize,
-    pub b: &'a [O],
+    pub b: Numbers<'a, T>,
     pub ldb: usize,
-    pub beta: O::Real,
+    pub beta: T,
     pub ldc: usize,
     /// What follows, if anything.
-    pub epilogue: Option<&'a dyn Epilogue<O::Real>>,
+    pub epilogue: Option<&'a dyn Epilogue<T>>,
 }
 
-impl<O: Operand> Args<'_, O> {
+impl<T: Real> Args<'_, T> {
     /// Checks leading dimensions, strides and lengths of `batch` products.
     pub(super) fn check(&self, c_len: usize, batch: usize, [stride_a, stride_b, stride_c]: [usize; 3]) -> Result {
         let Args { function: f, m, n, k, lda, ldb, ldc, .. } = *self;
@@ -67,7 +68,7 @@ impl<O: Operand> Args<'_, O> {
     }
 }
 
-impl<O: Operand> Args<'_, O> {
+impl<T: Real> Args<'_, T> {
     /// The checks of one product in short, without words for what fails: small ones feel the long way.
     fn plainly_holds(&self, c_len: usize) -> bool {
         let (a_rows, a_cols) = if self.trans_a == Transpose::No { (self.m, self.k) } else { (self.k, self.m) };

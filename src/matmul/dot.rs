@@ -2,9 +2,10 @@
 
 use super::blocking::DEALT_BLOCK;
 use super::epilogue::{Epilogue, Finished, finish};
-use super::pack::Operand;
+use super::pack::{Operand, Stored};
 use super::real::{Real, Vector};
 use crate::context::Context;
+use crate::element::{bf16, f16};
 use crate::parallel::Work;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -19,29 +20,30 @@ const PIECE: usize = 64;
 ///
 /// out(i, j) joins C at `c + i·c_few + j·c_many`; one of the strides is 1 or a whole row of C.
 #[derive(Clone, Copy)]
-pub(super) struct Dots<'a, O: Operand> {
+pub(super) struct Dots<'a, T: Real> {
     pub few: usize,
     /// Whether the few are rows of C, or its columns.
     pub few_are_rows: bool,
     pub many: usize,
     pub k: usize,
-    pub x: *const O::Real,
+    pub x: *const T,
     pub ldx: usize,
-    pub w: *const O,
+    pub w: *const T,
+    pub w_stored: Stored,
     pub ldw: usize,
-    pub c: *mut O::Real,
+    pub c: *mut T,
     pub c_few: usize,
     pub c_many: usize,
-    pub alpha: O::Real,
-    pub beta: O::Real,
+    pub alpha: T,
+    pub beta: T,
     /// What follows, if anything.
-    pub epilogue: Option<&'a dyn Epilogue<O::Real>>,
+    pub epilogue: Option<&'a dyn Epilogue<T>>,
 }
 
 // SAFETY: x and w are only read; tasks write disjoint elements of C.
-unsafe impl<O: Operand> Sync for Dots<'_, O> {}
+unsafe impl<T: Real> Sync for Dots<'_, T> {}
 
-impl<O: Operand> Dots<'_, O> {
+impl<T: Real> Dots<'_, T> {
     /// # Safety
     /// few ≤ 4; x, w readable and c writable as the fields say.
     pub(super) unsafe fn run(&self, ctx: &Context, threads: usize) {
@@ -55,32 +57,22 @@ impl<O: Operand> Dots<'_, O> {
     }
 }
 
-struct Piece<'a, 'b, O: Operand> {
-    dots: &'a Dots<'b, O>,
+struct Piece<'a, 'b, T: Real> {
+    dots: &'a Dots<'b, T>,
     rows: Range<usize>,
 }
 
-impl<O: Operand> Kernel for Piece<'_, '_, O> {
+impl<T: Real> Kernel for Piece<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.dots;
-        let rows = Rows {
-            few: d.few,
-            rows: self.rows.clone(),
-            k: d.k,
-            x: d.x,
-            ldx: d.ldx,
-            w: d.w,
-            ldw: d.ldw,
-            c: d.c,
-            c_few: d.c_few,
-            c_many: d.c_many,
-            alpha: d.alpha,
-            beta: d.beta,
-        };
-        s.outline(&rows);
+        match d.w_stored {
+            Stored::Bf16 if T::OF_HALVES => s.outline(&self.rows::<bf16>(d.alpha.to_f32(), d.beta.to_f32())),
+            Stored::F16 if T::OF_HALVES => s.outline(&self.rows::<f16>(d.alpha.to_f32(), d.beta.to_f32())),
+            _ => s.outline(&self.rows::<T>(d.alpha, d.beta)),
+        }
         let (rows, cols, row, col) = if d.few_are_rows {
             (d.few, self.rows.len(), 0, self.rows.start)
         } else {
@@ -93,6 +85,28 @@ impl<O: Operand> Kernel for Piece<'_, '_, O> {
         };
         // SAFETY: the piece of C that this task alone wrote.
         unsafe { finish(s, d.epilogue, Finished { c, ldc, row, col, rows, cols }) };
+    }
+}
+
+impl<T: Real> Piece<'_, '_, T> {
+    /// The rows of w as what they are stored as.
+    #[inline(always)]
+    fn rows<O: Operand>(&self, alpha: O::Real, beta: O::Real) -> Rows<O> {
+        let d = self.dots;
+        Rows {
+            few: d.few,
+            rows: self.rows.clone(),
+            k: d.k,
+            x: d.x.cast(),
+            ldx: d.ldx,
+            w: d.w.cast(),
+            ldw: d.ldw,
+            c: d.c.cast(),
+            c_few: d.c_few,
+            c_many: d.c_many,
+            alpha,
+            beta,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::block::{most_rows, runs};
 use super::blocking::{K_BLOCK, tile_rows, tile_vectors};
 use super::driver::{View, panel_width};
-use super::pack::{PackPanels, PackTiles, SLACK, Strip};
+use super::pack::{PackPanels, PackTiles, SLACK, Stored, Strip};
 use super::tile::{LINE, Next, Tiles};
 use crate::context::Context;
 use crate::parallel::{Shared, Work};
@@ -55,7 +55,7 @@ impl<'a> Panels<'a> {
         let panels = n.div_ceil(nr);
         let (blocks, run) = (k.div_ceil(K_BLOCK), 4);
         let runs = panels.div_ceil(run);
-        let view = View { ptr: b.as_ptr(), row, col };
+        let view = View { ptr: b.as_ptr(), stored: Stored::Direct, row, col };
         let shared = Shared::new(&mut *dst);
         ctx.for_each(Work::elements(b.len(), 0.1), groups * blocks * runs, |task| {
             let (group, block, first) = (task / (blocks * runs), task / runs % blocks, task % runs * run);

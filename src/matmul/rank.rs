@@ -2,7 +2,6 @@
 
 use super::driver::{Pointer, Product};
 use super::epilogue::finish;
-use super::pack::Operand;
 use super::real::{Real, Vector};
 use super::tile::LINE;
 use crate::context::Context;
@@ -17,13 +16,13 @@ const DEPTH: usize = 4;
 const PIECE: usize = 84;
 
 /// Whether a product goes this way.
-pub(super) fn is_ranked<O: Operand>(x: &Product<'_, O>) -> bool {
-    O::direct(x.b.ptr).is_some() && x.k <= DEPTH && x.b.col == 1 && x.c_col == 1 && x.n >= O::Real::LANES
+pub(super) fn is_ranked<T: Real>(x: &Product<'_, T>) -> bool {
+    x.b.direct_at(0, 0).is_some() && x.k <= DEPTH && x.b.col == 1 && x.c_col == 1 && x.n >= T::LANES
 }
 
 /// # Safety
 /// As [`Product::run`]; the product [`is_ranked`].
-pub(super) unsafe fn run<O: Operand>(x: &Product<'_, O>, ctx: &Context, threads: usize, c: *mut O::Real) {
+pub(super) unsafe fn run<T: Real>(x: &Product<'_, T>, ctx: &Context, threads: usize, c: *mut T) {
     let tasks = x.m.div_ceil(PIECE);
     // Writing C is what takes the time.
     let workers = ctx.workers(Work::elements(x.m * x.n, 0.15), threads.min(tasks));
@@ -34,19 +33,19 @@ pub(super) unsafe fn run<O: Operand>(x: &Product<'_, O>, ctx: &Context, threads:
     });
 }
 
-struct Piece<'a, 'b, O: Operand> {
-    product: &'a Product<'b, O>,
+struct Piece<'a, 'b, T: Real> {
+    product: &'a Product<'b, T>,
     rows: Range<usize>,
-    c: *mut O::Real,
+    c: *mut T,
 }
 
-impl<O: Operand> Kernel for Piece<'_, '_, O> {
+impl<T: Real> Kernel for Piece<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let x = self.product;
-        let (Some(a), Some(b)) = (O::direct(x.a.ptr), O::direct(x.b.ptr)) else { return };
+        let (Some(a), Some(b)) = (x.a.direct_at(0, 0), x.b.direct_at(0, 0)) else { return };
         let (mut row, end) = (self.rows.start, self.rows.end);
         while row < end {
             let rows = Rows {
