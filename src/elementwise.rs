@@ -70,23 +70,19 @@ pub(crate) trait Map1: Copy + Sync {
     }
 }
 
-/// y = f(a, b) of two vectors, in three stages, the first two without b.
+/// y = f(a, b) of two vectors: a function of a, in its stages, joined with b.
 pub(crate) trait Map2: Copy + Sync {
-    /// Whether the first two stages compute anything.
-    const STAGED: bool;
-    type Mid<S: Simd>: Copy;
-    type Late<S: Simd>: Copy;
-    fn start<S: Simd>(self, s: S, a: S::F) -> Self::Mid<S>;
-    fn middle<S: Simd>(self, s: S, a: S::F, mid: Self::Mid<S>) -> Self::Late<S>;
-    fn finish<S: Simd>(self, s: S, a: S::F, b: S::F, late: Self::Late<S>) -> S::F;
+    type First: Map1;
+    fn first(self) -> Self::First;
+    fn join<S: Simd>(self, s: S, first: S::F, b: S::F) -> S::F;
     /// All stages of one pair.
     #[inline(always)]
     fn whole<S: Simd>(self, s: S, a: S::F, b: S::F) -> S::F {
-        self.finish(s, a, b, self.middle(s, a, self.start(s, a)))
+        self.join(s, self.first().whole(s, a), b)
     }
 }
 
-/// What a function of one stage leaves out of [`Map1`] or [`Map2`].
+/// What a function of one stage leaves out of [`Map1`].
 macro_rules! one_stage_map {
     () => {
         const STAGED: bool = false;
@@ -105,7 +101,7 @@ pub(crate) use one_stage_map;
 /// # Panics
 /// If the lengths differ: callers check.
 pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut [T], f: impl Map1) {
-    each(ctx, ns, x, Input::Absent, y, &|part| ctx.dispatch(Run1 { part, f }));
+    each(ctx, ns, x, Input::Absent, y, &|part| piece1(ctx, part, f));
 }
 
 /// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
@@ -113,25 +109,22 @@ pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut 
 /// # Panics
 /// If the lengths differ: callers check.
 pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
-    let second = b.map_or(Input::Old, Input::Given);
-    each(ctx, ns, a, second, y, &|part| ctx.dispatch(Run2 { part, f }));
+    each(ctx, ns, a, b.map_or(Input::Old, Input::Given), y, &|part| piece2(ctx, part, f));
 }
 
 /// [`map1`] of a piece, inside a task.
-pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
-    assert!(x.len() == y.len());
-    ctx.dispatch(Run1 { part: &mut Part { a: Some(x), b: None, y, way: Way::NEAR }, f });
+pub(crate) fn piece1(ctx: &Context, part: &mut Part<'_>, f: impl Map1) {
+    ctx.dispatch(Run1 { part, f });
 }
 
 /// [`map2`] of a piece, inside a task.
-pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
-    assert!(a.len() == y.len() && b.len() == y.len());
-    ctx.dispatch(Run2 { part: &mut Part { a: Some(a), b: Some(b), y, way: Way::NEAR }, f });
+pub(crate) fn piece2(ctx: &Context, part: &mut Part<'_>, f: impl Map2) {
+    ctx.dispatch(Run2 { part, f });
 }
 
 /// A second input.
 #[derive(Clone, Copy)]
-enum Input<'a, T> {
+pub(crate) enum Input<'a, T> {
     /// There is none.
     Absent,
     /// The output's old values.
@@ -141,7 +134,7 @@ enum Input<'a, T> {
 
 /// A piece in f32. It is made once and passed by reference: what is passed on by whole vectors right after its fields were
 /// stored waits for the stores, which small calls feel.
-struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// None for the output's old values.
     a: Option<&'a [f32]>,
     /// The same, or there is none.
@@ -150,10 +143,31 @@ struct Part<'a> {
     way: Way,
 }
 
+impl<'a> Part<'a> {
+    /// A piece that is near.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub(crate) fn new(a: &'a [f32], b: Option<&'a [f32]>, y: &'a mut [f32]) -> Part<'a> {
+        assert!(a.len() == y.len() && b.is_none_or(|b| b.len() == y.len()));
+        Part { a: Some(a), b, y, way: Way::NEAR }
+    }
+}
+
 type Piece<'a> = &'a (dyn Fn(&mut Part<'_>) + Sync);
 
 /// Runs `piece` over all elements. It is the same code for every function: `piece` alone knows which.
-fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y: &mut [T], piece: Piece<'_>) {
+///
+/// # Panics
+/// If the lengths differ: callers check.
+pub(crate) fn each<T: Storage>(
+    ctx: &Context,
+    ns: f64,
+    a: Option<&[T]>,
+    b: Input<'_, T>,
+    y: &mut [T],
+    piece: Piece<'_>,
+) {
     let n = y.len();
     let second = if let Input::Given(b) = b { Some(b) } else { None };
     assert!(a.is_none_or(|a| a.len() == n) && second.is_none_or(|b| b.len() == n));
@@ -379,14 +393,17 @@ impl<F: Map2> Kernel for Run2<'_, '_, F> {
         unsafe {
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
-                    s.outline(&Edge2 { a: a.add(i), b: b.add(i), y: y.add(i), n: LANES.min(n - i), f });
+                    let (n, mut first) = (LANES.min(n - i), [0.0; LANES]);
+                    s.outline(&Edge1 { x: a.add(i), y: first.as_mut_ptr(), n, f: f.first() });
+                    let v = f.join(s, s.load(first.as_ptr()), s.load_first(b.add(i), n));
+                    s.store_first(y.add(i), v, n);
                 }
                 return;
             }
             if head > 0 {
                 s.outline(&Edge2 { a, b, y, n: head, f });
             }
-            if !F::STAGED {
+            if !F::First::STAGED {
                 while !stream && i < end {
                     s.store(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
                     i += LANES;
@@ -396,22 +413,23 @@ impl<F: Map2> Kernel for Run2<'_, '_, F> {
                     i += LANES;
                 }
             } else {
-                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
-                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
+                let mut mids = [MaybeUninit::<<F::First as Map1>::Mid<S>>::uninit(); AHEAD];
+                let mut lates = [MaybeUninit::<<F::First as Map1>::Late<S>>::uninit(); AHEAD];
                 while i < end {
                     let count = ((end - i) / LANES).min(AHEAD);
                     let (a, b, y) = (a.add(i), b.add(i), y.add(i));
                     for j in 0..count {
                         s.prefetch_far(a.wrapping_add(j * LANES + ahead));
                         s.prefetch_far(b.wrapping_add(j * LANES + ahead));
-                        mids[j].write(f.start(s, s.load(a.add(j * LANES))));
+                        mids[j].write(f.first().start(s, s.load(a.add(j * LANES))));
                     }
                     for j in 0..count {
-                        lates[j].write(f.middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
+                        lates[j].write(f.first().middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
                     }
                     for j in 0..count {
                         let (v, w) = (s.load(a.add(j * LANES)), s.load(b.add(j * LANES)));
-                        put(s, y.add(j * LANES), f.finish(s, v, w, lates[j].assume_init()), stream);
+                        let first = f.first().finish(s, v, lates[j].assume_init());
+                        put(s, y.add(j * LANES), f.join(s, first, w), stream);
                     }
                     i += count * LANES;
                 }
@@ -424,12 +442,12 @@ impl<F: Map2> Kernel for Run2<'_, '_, F> {
 }
 
 /// As [`Edge1`].
-pub(crate) struct Edge2<F> {
-    pub(crate) a: *const f32,
-    pub(crate) b: *const f32,
-    pub(crate) y: *mut f32,
-    pub(crate) n: usize,
-    pub(crate) f: F,
+struct Edge2<F> {
+    a: *const f32,
+    b: *const f32,
+    y: *mut f32,
+    n: usize,
+    f: F,
 }
 
 impl<F: Map2> Kernel for &Edge2<F> {

@@ -22,7 +22,7 @@
 
 use crate::activation::{self, Activation, Phi, Visitor};
 use crate::context::Context;
-use crate::elementwise::{Edge1, Edge2};
+use crate::elementwise::Edge1;
 use crate::error::{Result, check_len, product};
 use crate::fpenv::FpEnv;
 use crate::matmul::{Args, Epilogue, Finished, Numbers, ROW_GROUP, Step, Transpose, multiply};
@@ -151,15 +151,15 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
                         }
                     }};
                 }
+                let (out, keeps) = match &self.forward.y {
+                    Some(y) => (y.as_ptr().add(p.row * p.ldc + p.col + j), bias.is_some()),
+                    None => (c, false),
+                };
                 if S::COMPACT {
                     for i in 0..p.rows {
-                        let c = c.add(i * p.ldc);
-                        s.store_up_to(c, load!(i), width);
-                        let out = match &self.forward.y {
-                            Some(y) => y.as_ptr().add((p.row + i) * p.ldc + p.col + j),
-                            None => c,
-                        };
-                        s.outline(&Edge1 { x: c, y: out, n: width, f: activation::Forward(self.phi) });
+                        let (x, y) = (c.add(i * p.ldc), out.add(i * p.ldc));
+                        s.store_up_to(x, load!(i), width);
+                        s.outline(&Edge1 { x, y, n: width, f: activation::Forward(self.phi) });
                     }
                     continue;
                 }
@@ -168,17 +168,10 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
                 for i in 0..p.rows {
                     let next = load!((i + 1).min(p.rows - 1));
                     let next_mid = self.phi.start(s, next);
-                    let c = c.add(i * p.ldc);
-                    let out = self.phi.forward_from(s, z, mid);
-                    match &self.forward.y {
-                        Some(y) => {
-                            if bias.is_some() {
-                                s.store_up_to(c, z, width);
-                            }
-                            s.store_up_to(y.as_ptr().add((p.row + i) * p.ldc + p.col + j), out, width);
-                        }
-                        None => s.store_up_to(c, out, width),
+                    if keeps {
+                        s.store_up_to(c.add(i * p.ldc), z, width);
                     }
+                    s.store_up_to(out.add(i * p.ldc), self.phi.forward_from(s, z, mid), width);
                     (z, mid) = (next, next_mid);
                 }
             }
@@ -287,8 +280,10 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
                 let (c, z_prev) = (p.c.add(j), self.z.as_ptr().add(p.row * p.ldc + p.col + j));
                 if S::COMPACT {
                     for i in 0..p.rows {
-                        let (a, c) = (z_prev.add(i * p.ldc), c.add(i * p.ldc));
-                        s.outline(&Edge2 { a, b: c, y: c, n: width, f: activation::Backward(self.phi) });
+                        let (c, mut slope) = (c.add(i * p.ldc), [0.0; LANES]);
+                        let (x, y, f) = (z_prev.add(i * p.ldc), slope.as_mut_ptr(), activation::Derivative(self.phi));
+                        s.outline(&Edge1 { x, y, n: width, f });
+                        s.store_up_to(c, s.mul(s.load_up_to(c, width), s.load(y)), width);
                     }
                     continue;
                 }

@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::{Map2, map2, one_stage_map};
+use crate::elementwise::{Map1, Map2, map2, one_stage_map};
 use crate::error::{Result, check_len};
 use crate::simd::Simd;
 
@@ -23,10 +23,26 @@ struct Add {
 }
 
 impl Map2 for Add {
+    type First = Same;
+    #[inline(always)]
+    fn first(self) -> Same {
+        Same
+    }
+    #[inline(always)]
+    fn join<S: Simd>(self, s: S, fx: S::F, x: S::F) -> S::F {
+        s.fma(s.splat(self.scale), fx, x)
+    }
+}
+
+/// fx as it is.
+#[derive(Clone, Copy)]
+struct Same;
+
+impl Map1 for Same {
     one_stage_map!();
     #[inline(always)]
-    fn finish<S: Simd>(self, s: S, fx: S::F, x: S::F, (): ()) -> S::F {
-        s.fma(s.splat(self.scale), fx, x)
+    fn finish<S: Simd>(self, _: S, fx: S::F, (): ()) -> S::F {
+        fx
     }
 }
 
