@@ -63,16 +63,9 @@ impl<T: Real> Block<'_, '_, T> {
     #[inline(always)]
     fn down_panels<S: Simd>(&self, s: S, step: Step) {
         let nr = const { panel_width::<T>(S::ISA) };
-        if let Some(panel) = self.lead_panel(s, step) {
-            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
-                self.tiles(s, step, rows, height, &panel, tiles, Some(Next::NOTHING));
-            }
-            if step.p0 + step.k == self.product.k {
-                self.finish(s, self.rows.clone(), panel.col..self.cols.start);
-            }
-        }
+        let mut lead = self.lead_panel(s, step);
         let mut packed_to = self.cols.start;
-        let mut j = self.cols.start;
+        let mut j = self.cols.start - self.lead;
         while j < self.cols.end {
             if let Source::Panels(count) = self.plan.b
                 && j == packed_to
@@ -80,11 +73,12 @@ impl<T: Real> Block<'_, '_, T> {
                 packed_to = (j + count * nr).min(self.cols.end);
                 self.pack_panels(s, step, j..packed_to, self.panel);
             }
-            let panel = self.panel_at(s, step, j, packed_to);
-            let narrow = is_narrow::<T, S>(panel.width) && self.plan.a_in_place;
+            let leads = lead.is_some();
+            let panel = lead.take().unwrap_or_else(|| self.panel_at(s, step, j, packed_to));
+            let narrow = is_narrow::<T, S>(panel.width) && self.plan.a_in_place && !leads;
             let mut done = 0;
             for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(narrow)) {
-                let next = self.next_panel::<S>(step, &panel, done);
+                let next = if leads { Next::NOTHING } else { self.next_panel::<S>(step, &panel, done) };
                 self.tiles(s, step, rows, height, &panel, tiles, Some(next));
                 done += tiles;
             }
@@ -128,7 +122,8 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// `tiles` tiles of `height` rows: one below the other from `rows.start`, with what is read `next`; or beside each other.
-    #[inline(always)]
+    /// Not inlined, as it computes nothing with vectors and is reached from many places.
+    #[inline(never)]
     #[allow(clippy::too_many_arguments)]
     fn tiles<S: Simd>(
         &self,
@@ -224,7 +219,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.
-    #[inline(always)]
+    #[inline(never)]
     fn panel_at<S: Simd>(&self, s: S, step: Step, j: usize, packed_to: usize) -> Panel<T> {
         let nr = const { panel_width::<T>(S::ISA) };
         let width = nr.min(self.cols.end - j);
@@ -254,7 +249,7 @@ impl<T: Real> Block<'_, '_, T> {
         }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn pack_panels<S: Simd>(&self, s: S, step: Step, cols: Range<usize>, dst: *mut T) {
         let b = self.product.b;
         let src = b.at(step.p0, cols.start);

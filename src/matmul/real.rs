@@ -10,6 +10,8 @@ pub(crate) trait Real:
     Operand<Real = Self> + Number + PartialEq + Add<Output = Self> + Mul<Output = Self> + From<f32>
 {
     const ONE: Self;
+    const ZEROS: &'static Pair<Self>;
+    const MINUS_ZEROS: &'static Pair<Self>;
     /// Whether halves are computed in it.
     const OF_HALVES: bool;
     /// Itself, where halves are computed in it.
@@ -35,6 +37,10 @@ pub(crate) trait Real:
     /// Rows 0 to `last` of the block are valid for reading, `dst` for writing as said.
     unsafe fn turn<S: Simd>(s: S, side: usize, p: *const Self, ld: usize, last: usize, dst: *mut Self, stride: usize);
 }
+
+/// As many numbers as two vectors hold at most, which lie in whole lines of the cache.
+#[repr(align(64))]
+pub(crate) struct Pair<T>(pub [T; 2 * LANES]);
 
 /// A vector of `T`.
 pub(crate) trait Vector<S: Simd, T>: Copy {
@@ -164,6 +170,8 @@ vector!(D8, f64, 8, splat_d fma_d mul_d fma_splat_d load_d store_d load_first_d 
 
 impl Real for f32 {
     const ONE: f32 = 1.0;
+    const ZEROS: &'static Pair<f32> = &Pair([0.0; 2 * LANES]);
+    const MINUS_ZEROS: &'static Pair<f32> = &Pair([-0.0; 2 * LANES]);
     const OF_HALVES: bool = true;
     const LANES: usize = LANES;
     const HALF: usize = LANES / 2;
@@ -209,6 +217,8 @@ impl Real for f32 {
 
 impl Real for f64 {
     const ONE: f64 = 1.0;
+    const ZEROS: &'static Pair<f64> = &Pair([0.0; 2 * LANES]);
+    const MINUS_ZEROS: &'static Pair<f64> = &Pair([-0.0; 2 * LANES]);
     const OF_HALVES: bool = false;
     const LANES: usize = LANES / 2;
     const HALF: usize = LANES / 2;

@@ -337,12 +337,15 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
                 strip!(N, j, |p| T::Wide::<S>::load(s, p));
                 j += N * lanes;
             }
-            while N > 1 && j + lanes <= end {
+            // With masks, what is left of whole vectors and a part of one go the same way.
+            while N > 1 && !S::MASKS && j + lanes <= end {
                 strip!(1, j, |p| T::Wide::<S>::load(s, p));
                 j += lanes;
             }
-            if j < end {
-                strip!(1, j, |p| T::Wide::<S>::load_first(s, p, end - j));
+            while j < end {
+                let width = lanes.min(end - j);
+                strip!(1, j, |p| T::Wide::<S>::load_first(s, p, width));
+                j += lanes;
             }
         }
     }

@@ -249,36 +249,35 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         }
                     }
                 }
-                // One branch for the tile: an accumulator that is reached in a loop with branches would live in memory.
-                let alpha = V::splat(s, t.alpha);
+                // One end for all, without branches: an accumulator that is reached in a loop with them would live in memory.
+                // What C starts as is itself or zeros; sums that join otherwise go to memory as they are, for x − 0 is x.
                 let whole = S::MASKS || t.cols == NV * V::LANES;
-                if t.c_col != 1 || !whole || (t.beta != T::default() && t.beta != T::ONE) {
-                    let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
-                    let sums = sums.as_mut_ptr().cast::<T>();
-                    for i in 0..MR {
-                        for j in 0..NV {
-                            acc[i][j].store(s, sums.add((i * NV + j) * V::LANES));
+                let joins = t.c_col != 1 || !whole || (t.beta != T::default() && t.beta != T::ONE);
+                let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
+                let sums = sums.as_mut_ptr().cast::<T>();
+                let (mut c, mut c_row, mut start, mut start_row, mut alpha) =
+                    (c0, c_row, c0.cast_const(), c_row, t.alpha);
+                if joins {
+                    (c, c_row, alpha) = (sums, NV * V::LANES, T::ONE);
+                }
+                if joins || t.beta == T::default() {
+                    (start, start_row) = (if joins { T::MINUS_ZEROS } else { T::ZEROS }.0.as_ptr(), 0);
+                }
+                let alpha = V::splat(s, alpha);
+                for i in 0..MR {
+                    for j in 0..NV {
+                        let (c, start) = (c.add(j * V::LANES), start.add(j * V::LANES));
+                        if S::MASKS && j + 1 == NV {
+                            V::fma(s, alpha, acc[i][j], V::load_first(s, start, last)).store_first(s, c, last);
+                        } else {
+                            V::fma(s, alpha, acc[i][j], V::load(s, start)).store(s, c);
                         }
                     }
+                    c = c.wrapping_add(c_row);
+                    start = start.wrapping_add(start_row);
+                }
+                if joins {
                     s.outline(&Join { tiles: t, c: c0, sums, stride: NV * V::LANES });
-                } else {
-                    // What C starts as: its own elements, or zeros.
-                    let (mut c, mut start, mut step) = (c0, c0.cast_const(), c_row);
-                    if t.beta == T::default() {
-                        (start, step) = (ZEROS.0.as_ptr().cast(), 0);
-                    }
-                    for i in 0..MR {
-                        for j in 0..NV {
-                            let (c, start) = (c.add(j * V::LANES), start.add(j * V::LANES));
-                            if S::MASKS && j + 1 == NV {
-                                V::fma(s, alpha, acc[i][j], V::load_first(s, start, last)).store_first(s, c, last);
-                            } else {
-                                V::fma(s, alpha, acc[i][j], V::load(s, start)).store(s, c);
-                            }
-                        }
-                        c = c.wrapping_add(c_row);
-                        start = start.wrapping_add(step);
-                    }
                 }
             }
             a0 = a0.wrapping_add(t.a_step);
@@ -287,11 +286,6 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
         }
     }
 }
-
-/// Two vectors.
-#[repr(align(64))]
-struct Zeros([f64; LANES]);
-static ZEROS: Zeros = Zeros([0.0; LANES]);
 
 /// Elements of the largest tile.
 const LARGEST: usize = 14 * 2 * LANES;
