@@ -70,16 +70,9 @@ pub(crate) trait Map1: Copy + Sync {
     }
 }
 
-/// y = f(a, b) of two vectors: a function of a, in its stages, joined with b.
-pub(crate) trait Map2: Copy + Sync {
-    type First: Map1;
-    fn first(self) -> Self::First;
+/// y = join(f(a), b), what joins a function of one vector with another vector.
+pub(crate) trait Join: Copy + Sync {
     fn join<S: Simd>(self, s: S, first: S::F, b: S::F) -> S::F;
-    /// All stages of one pair.
-    #[inline(always)]
-    fn whole<S: Simd>(self, s: S, a: S::F, b: S::F) -> S::F {
-        self.join(s, self.first().whole(s, a), b)
-    }
 }
 
 /// What a function of one stage leaves out of [`Map1`].
@@ -104,12 +97,20 @@ pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut 
     each(ctx, ns, x, Input::Absent, y, &|part| piece1(ctx, part, f));
 }
 
-/// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
+/// y = join(f(a), b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
 ///
 /// # Panics
 /// If the lengths differ: callers check.
-pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
-    each(ctx, ns, a, b.map_or(Input::Old, Input::Given), y, &|part| piece2(ctx, part, f));
+pub(crate) fn map2<T: Storage>(
+    ctx: &Context,
+    ns: f64,
+    a: Option<&[T]>,
+    b: Option<&[T]>,
+    y: &mut [T],
+    f: impl Map1,
+    join: impl Join,
+) {
+    each(ctx, ns, a, b.map_or(Input::Old, Input::Given), y, &|part| piece2(ctx, part, f, join));
 }
 
 /// [`map1`] of a piece, inside a task.
@@ -118,8 +119,8 @@ pub(crate) fn piece1(ctx: &Context, part: &mut Part<'_>, f: impl Map1) {
 }
 
 /// [`map2`] of a piece, inside a task.
-pub(crate) fn piece2(ctx: &Context, part: &mut Part<'_>, f: impl Map2) {
-    ctx.dispatch(Run2 { part, f });
+pub(crate) fn piece2(ctx: &Context, part: &mut Part<'_>, f: impl Map1, join: impl Join) {
+    ctx.dispatch(Run2 { part, f, join });
 }
 
 /// A second input.
@@ -374,16 +375,17 @@ impl<F: Map1> Kernel for &Edge1<F> {
     }
 }
 
-struct Run2<'a, 'b, F> {
+struct Run2<'a, 'b, F, J> {
     part: &'a mut Part<'b>,
     f: F,
+    join: J,
 }
 
-impl<F: Map2> Kernel for Run2<'_, '_, F> {
+impl<F: Map1, J: Join> Kernel for Run2<'_, '_, F, J> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Run2 { part: Part { a, b, y, way: Way { stream, ahead } }, f } = self;
+        let Run2 { part: Part { a, b, y, way: Way { stream, ahead } }, f, join } = self;
         let (n, y, stream, ahead) = (y.len(), y.as_mut_ptr(), *stream, *ahead);
         let a = a.map_or(y.cast_const(), |a| a.as_ptr());
         let b = b.map_or(y.cast_const(), |b| b.as_ptr());
@@ -394,70 +396,92 @@ impl<F: Map2> Kernel for Run2<'_, '_, F> {
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
                     let (n, mut first) = (LANES.min(n - i), [0.0; LANES]);
-                    s.outline(&Edge1 { x: a.add(i), y: first.as_mut_ptr(), n, f: f.first() });
-                    let v = f.join(s, s.load(first.as_ptr()), s.load_first(b.add(i), n));
-                    s.store_first(y.add(i), v, n);
+                    s.outline(&Edge1 { x: a.add(i), y: first.as_mut_ptr(), n, f });
+                    let (b, y, first) = (b.add(i), y.add(i), first.as_ptr());
+                    s.outline(&EdgeJoin { first, b, y, n, join });
                 }
                 return;
             }
             if head > 0 {
-                s.outline(&Edge2 { a, b, y, n: head, f });
+                s.outline(&Edge2 { a, b, y, n: head, f, join });
             }
-            if !F::First::STAGED {
+            if !F::STAGED {
                 while !stream && i < end {
-                    s.store(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
+                    s.store(y.add(i), join.join(s, f.whole(s, s.load(a.add(i))), s.load(b.add(i))));
                     i += LANES;
                 }
                 while i < end {
-                    s.stream(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
+                    s.stream(y.add(i), join.join(s, f.whole(s, s.load(a.add(i))), s.load(b.add(i))));
                     i += LANES;
                 }
             } else {
-                let mut mids = [MaybeUninit::<<F::First as Map1>::Mid<S>>::uninit(); AHEAD];
-                let mut lates = [MaybeUninit::<<F::First as Map1>::Late<S>>::uninit(); AHEAD];
+                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
+                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
                 while i < end {
                     let count = ((end - i) / LANES).min(AHEAD);
                     let (a, b, y) = (a.add(i), b.add(i), y.add(i));
                     for j in 0..count {
                         s.prefetch_far(a.wrapping_add(j * LANES + ahead));
                         s.prefetch_far(b.wrapping_add(j * LANES + ahead));
-                        mids[j].write(f.first().start(s, s.load(a.add(j * LANES))));
+                        mids[j].write(f.start(s, s.load(a.add(j * LANES))));
                     }
                     for j in 0..count {
-                        lates[j].write(f.first().middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
+                        lates[j].write(f.middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
                     }
                     for j in 0..count {
                         let (v, w) = (s.load(a.add(j * LANES)), s.load(b.add(j * LANES)));
-                        let first = f.first().finish(s, v, lates[j].assume_init());
-                        put(s, y.add(j * LANES), f.join(s, first, w), stream);
+                        let first = f.finish(s, v, lates[j].assume_init());
+                        put(s, y.add(j * LANES), join.join(s, first, w), stream);
                     }
                     i += count * LANES;
                 }
             }
             if end < n {
-                s.outline(&Edge2 { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f });
+                s.outline(&Edge2 { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f, join });
             }
         }
     }
 }
 
 /// As [`Edge1`].
-struct Edge2<F> {
+struct Edge2<F, J> {
     a: *const f32,
     b: *const f32,
     y: *mut f32,
     n: usize,
     f: F,
+    join: J,
 }
 
-impl<F: Map2> Kernel for &Edge2<F> {
+impl<F: Map1, J: Join> Kernel for &Edge2<F, J> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: n ≤ 16 elements are readable and writable (its maker's promise).
         unsafe {
-            let (v, w) = (s.load_first(self.a, self.n), s.load_first(self.b, self.n));
-            s.store_first(self.y, self.f.whole(s, v, w), self.n);
+            let first = self.f.whole(s, s.load_first(self.a, self.n));
+            s.store_first(self.y, self.join.join(s, first, s.load_first(self.b, self.n)), self.n);
+        }
+    }
+}
+
+/// [`Edge2`] of what the first function gave, for [`Simd::COMPACT`].
+pub(crate) struct EdgeJoin<J> {
+    pub(crate) first: *const f32,
+    pub(crate) b: *const f32,
+    pub(crate) y: *mut f32,
+    pub(crate) n: usize,
+    pub(crate) join: J,
+}
+
+impl<J: Join> Kernel for &EdgeJoin<J> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: as Edge2.
+        unsafe {
+            let (first, b) = (s.load_first(self.first, self.n), s.load_first(self.b, self.n));
+            s.store_first(self.y, self.join.join(s, first, b), self.n);
         }
     }
 }

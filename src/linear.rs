@@ -22,7 +22,7 @@
 
 use crate::activation::{self, Activation, Phi, Visitor};
 use crate::context::Context;
-use crate::elementwise::Edge1;
+use crate::elementwise::{Edge1, EdgeJoin};
 use crate::error::{Result, check_len, product};
 use crate::fpenv::FpEnv;
 use crate::matmul::{Args, Epilogue, Finished, Numbers, ROW_GROUP, Step, Transpose, multiply};
@@ -132,25 +132,17 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let p = self.piece;
+        let (p, phi) = (self.piece, self.phi);
+        if S::COMPACT {
+            s.outline(&AddBias { forward: self.forward, piece: p });
+        }
         for j in (0..p.cols).step_by(LANES) {
             let width = LANES.min(p.cols - j);
             // SAFETY: the piece lies in z (or y) and is this thread's; bias and y have its columns (checked in
             // linear_forward_f32).
             unsafe {
-                let bias = self.forward.bias.map(|b| s.load_up_to(b.as_ptr().add(p.col + j), width));
+                let bias = self.forward.bias.map(|b| load(s, b.as_ptr().add(p.col + j), width));
                 let c = p.c.add(j);
-                // What the bias makes of row i, and what φ makes of that; one row's first stage goes beside the other
-                // stages of the row before it, or each would wait for itself.
-                macro_rules! load {
-                    ($i:expr) => {{
-                        let z = s.load_up_to(c.add($i * p.ldc), width);
-                        match bias {
-                            Some(bias) => s.add(z, bias),
-                            None => z,
-                        }
-                    }};
-                }
                 let (out, keeps) = match &self.forward.y {
                     Some(y) => (y.as_ptr().add(p.row * p.ldc + p.col + j), bias.is_some()),
                     None => (c, false),
@@ -158,21 +150,76 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
                 if S::COMPACT {
                     for i in 0..p.rows {
                         let (x, y) = (c.add(i * p.ldc), out.add(i * p.ldc));
-                        s.store_up_to(x, load!(i), width);
-                        s.outline(&Edge1 { x, y, n: width, f: activation::Forward(self.phi) });
+                        s.outline(&Edge1 { x, y, n: width, f: activation::Forward(phi) });
                     }
                     continue;
                 }
+                // What the bias makes of row i, and what φ makes of that; one row's first stage goes beside the other
+                // stages of the row before it, or each would wait for itself.
+                macro_rules! load {
+                    ($i:expr) => {{
+                        let z = load(s, c.add($i * p.ldc), width);
+                        match bias {
+                            Some(bias) => s.add(z, bias),
+                            None => z,
+                        }
+                    }};
+                }
                 let mut z = load!(0);
-                let mut mid = self.phi.start(s, z);
+                let mut mid = phi.start(s, z);
                 for i in 0..p.rows {
                     let next = load!((i + 1).min(p.rows - 1));
-                    let next_mid = self.phi.start(s, next);
+                    let next_mid = phi.start(s, next);
                     if keeps {
-                        s.store_up_to(c.add(i * p.ldc), z, width);
+                        store(s, c.add(i * p.ldc), z, width);
                     }
-                    s.store_up_to(out.add(i * p.ldc), self.phi.forward_from(s, z, mid), width);
+                    store(s, out.add(i * p.ldc), phi.forward_from(s, z, mid), width);
                     (z, mid) = (next, next_mid);
+                }
+            }
+        }
+    }
+}
+
+/// Full vectors and tails alike, without a branch where masks cost nothing.
+///
+/// # Safety
+/// `p` is valid for reading `n` ≤ 16 floats.
+#[inline(always)]
+unsafe fn load<S: Simd>(s: S, p: *const f32, n: usize) -> S::F {
+    // SAFETY: the contract.
+    unsafe { if S::MASKS { s.load_first(p, n) } else { s.load_up_to(p, n) } }
+}
+
+/// As [`load`].
+///
+/// # Safety
+/// `p` is valid for writing `n` ≤ 16 floats.
+#[inline(always)]
+unsafe fn store<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
+    // SAFETY: the contract.
+    unsafe { if S::MASKS { s.store_first(p, v, n) } else { s.store_up_to(p, v, n) } }
+}
+
+/// Adds the bias to a piece, for [`Simd::COMPACT`].
+struct AddBias<'a, 'b> {
+    forward: &'a Forward<'b>,
+    piece: Finished,
+}
+
+impl Kernel for &AddBias<'_, '_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let p = self.piece;
+        let Some(bias) = self.forward.bias else { return };
+        for i in 0..p.rows {
+            for j in (0..p.cols).step_by(LANES) {
+                let width = LANES.min(p.cols - j);
+                // SAFETY: as in ForwardRows.
+                unsafe {
+                    let (c, bias) = (p.c.add(i * p.ldc + j), bias.as_ptr().add(p.col + j));
+                    s.store_first(c, s.add(s.load_first(c, width), s.load_first(bias, width)), width);
                 }
             }
         }
@@ -283,19 +330,19 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
                         let (c, mut slope) = (c.add(i * p.ldc), [0.0; LANES]);
                         let (x, y, f) = (z_prev.add(i * p.ldc), slope.as_mut_ptr(), activation::Derivative(self.phi));
                         s.outline(&Edge1 { x, y, n: width, f });
-                        s.store_up_to(c, s.mul(s.load_up_to(c, width), s.load(y)), width);
+                        s.outline(&EdgeJoin { first: y, b: c, y: c, n: width, join: activation::Times });
                     }
                     continue;
                 }
                 // In stages, as in ForwardRows.
-                let mut z = s.load_up_to(z_prev, width);
+                let mut z = load(s, z_prev, width);
                 let mut mid = self.phi.start(s, z);
                 for i in 0..p.rows {
-                    let next = s.load_up_to(z_prev.add((i + 1).min(p.rows - 1) * p.ldc), width);
+                    let next = load(s, z_prev.add((i + 1).min(p.rows - 1) * p.ldc), width);
                     let next_mid = self.phi.start(s, next);
                     let c = c.add(i * p.ldc);
                     let slope = self.phi.derivative_from(s, z, mid);
-                    s.store_up_to(c, s.mul(s.load_up_to(c, width), slope), width);
+                    store(s, c, s.mul(load(s, c, width), slope), width);
                     (z, mid) = (next, next_mid);
                 }
             }

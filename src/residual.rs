@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::{Map1, Map2, map2, one_stage_map};
+use crate::elementwise::{Join, Map1, map2, one_stage_map};
 use crate::error::{Result, check_len};
 use crate::simd::Simd;
 
@@ -22,12 +22,7 @@ struct Add {
     scale: f32,
 }
 
-impl Map2 for Add {
-    type First = Same;
-    #[inline(always)]
-    fn first(self) -> Same {
-        Same
-    }
+impl Join for Add {
     #[inline(always)]
     fn join<S: Simd>(self, s: S, fx: S::F, x: S::F) -> S::F {
         s.fma(s.splat(self.scale), fx, x)
@@ -60,7 +55,7 @@ pub(crate) fn add<T: Storage>(
         check_len(function, "x", x, n)?;
     }
     check_len(function, if x.is_some() { "y" } else { "x" }, y, n)?;
-    map2(ctx, 0.1, fx, x, y, Add { scale });
+    map2(ctx, 0.1, fx, x, y, Same, Add { scale });
     Ok(())
 }
 

@@ -46,7 +46,7 @@ mod stored;
 
 use crate::context::Context;
 use crate::element::Storage;
-use crate::elementwise::{Input, Map1, Map2, Part, each, one_stage_map, piece1, piece2};
+use crate::elementwise::{Input, Join, Map1, Part, each, one_stage_map, piece1, piece2};
 use crate::error::{Error, Result, check_len};
 use crate::simd::Simd;
 use piecewise::{HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu, Relu, Softsign};
@@ -288,16 +288,11 @@ impl<P: FromOutput> Map1 for OfOutput<P> {
     }
 }
 
-/// dy times φ'.
+/// φ' times dy.
 #[derive(Clone, Copy)]
-struct Backward<F>(F);
+pub(crate) struct Times;
 
-impl<F: Map1> Map2 for Backward<F> {
-    type First = F;
-    #[inline(always)]
-    fn first(self) -> F {
-        self.0
-    }
+impl Join for Times {
     #[inline(always)]
     fn join<S: Simd>(self, s: S, slope: S::F, dy: S::F) -> S::F {
         s.mul(dy, slope)
@@ -327,7 +322,7 @@ fn piece(ctx: &Context, what: What, act: Activation, act_param: f32, part: &mut 
             match what {
                 What::Forward => piece1(ctx, part, Forward(phi)),
                 What::Derivative => piece1(ctx, part, Derivative(phi)),
-                What::Backward => piece2(ctx, part, Backward(Derivative(phi))),
+                What::Backward => piece2(ctx, part, Derivative(phi), Times),
             }
         }
     }
@@ -514,7 +509,7 @@ pub(crate) fn from_output<T: Storage>(
 fn piece_from_output(ctx: &Context, act: Activation, act_param: f32, part: &mut Part<'_>) {
     macro_rules! of_output {
         ($phi:expr) => {
-            piece2(ctx, part, Backward(OfOutput($phi)))
+            piece2(ctx, part, OfOutput($phi), Times)
         };
     }
     match act {
