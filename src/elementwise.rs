@@ -188,11 +188,10 @@ pub(crate) fn each<T: Storage>(
         // SAFETY: tasks have disjoint ranges.
         let y = unsafe { y.piece(range.clone()) };
         let (first, second) = (a.map(|a| &a[range.clone()]), second.map(|b| &b[range]));
-        if let Some(y) = T::as_f32_mut(y) {
+        if size_of::<T>() < size_of::<f32>() {
+            through_blocks(ctx, first, second.map_or(b, Input::Given), y, way, piece);
+        } else if let Some(y) = T::as_f32_mut(y) {
             piece(&mut Part { a: first.and_then(T::as_f32), b: second.and_then(T::as_f32), y, way });
-        } else {
-            let b = second.map_or(b, Input::Given);
-            through_blocks(ctx, first, b, y, way, piece);
         }
         if way.stream {
             ctx.dispatch(Fence);

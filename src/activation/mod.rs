@@ -145,6 +145,7 @@ impl Activation {
     }
 
     /// `act_param` must make sense for this activation; where it has none it is ignored.
+    #[inline(never)]
     pub(crate) fn check(self, function: &'static str, act_param: f32) -> Result {
         let takes_one = matches!(self, Activation::LeakyRelu | Activation::Elu | Activation::Celu);
         if takes_one && !act_param.is_finite() {

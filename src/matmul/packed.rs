@@ -105,7 +105,7 @@ impl Kernel for &Multiply<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let nr = const { panel_width::<f32>(S::ISA) };
-        let few = self.rows <= FEW;
+        let few = self.rows <= FEW && !S::COMPACT;
         // Rows at even distances compete for the same lines of a cache, unless one tile has them all.
         let pack = self.rows > const { tile_rows(S::ISA) };
         let panels = self.b.n.div_ceil(nr);

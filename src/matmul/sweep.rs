@@ -207,7 +207,8 @@ struct Group<'a, T> {
 }
 
 impl<T: Real> Group<'_, T> {
-    #[inline(always)]
+    /// Not inlined, as it computes nothing itself.
+    #[inline(never)]
     fn run<S: Simd>(&self, s: S, height: usize) {
         // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands.
         macro_rules! sized {
@@ -300,7 +301,7 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
                     };
                 }
                 let mut left = self.0.steps.len();
-                while left >= 4 {
+                while left >= 4 && !S::COMPACT {
                     step!(0);
                     step!(1);
                     step!(2);
@@ -333,18 +334,21 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
         // SAFETY: the rows of A and of B from p on exist, those of B as wide as the columns, of which a tail is masked; sums
         // holds rows of whole vectors (Cut).
         unsafe {
-            while j + N * lanes <= end {
+            while !S::COMPACT && j + N * lanes <= end {
                 strip!(N, j, |p| T::Wide::<S>::load(s, p));
                 j += N * lanes;
             }
             // With masks, what is left of whole vectors and a part of one go the same way.
-            while N > 1 && !S::MASKS && j + lanes <= end {
+            while N > 1 && !S::MASKS && !S::COMPACT && j + lanes <= end {
                 strip!(1, j, |p| T::Wide::<S>::load(s, p));
                 j += lanes;
             }
             while j < end {
                 let width = lanes.min(end - j);
                 strip!(1, j, |p| T::Wide::<S>::load_first(s, p, width));
+                if !S::MASKS && !S::COMPACT {
+                    break;
+                }
                 j += lanes;
             }
         }

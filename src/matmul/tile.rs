@@ -160,12 +160,15 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
 {
     #[inline(always)]
     fn tiles<S: Simd, V: Vector<S, T>>(self, s: S) {
-        let t = self.0;
-        let (k, b_row) = (t.k, t.b_row);
-        // Lanes of the last vector.
-        let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
-        let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
-        for tile in 0..t.tiles {
+        let (mut a0, mut b0, mut c0) = (self.0.a, self.0.b, self.0.c);
+        for tile in 0..self.0.tiles {
+            // As if it were another each time: compilers would else compute the place of every row, and much besides, once for
+            // all tiles, and keep it on the stack.
+            // SAFETY: a reference, read from where it is.
+            let t = unsafe { ptr::read_volatile(&self.0) };
+            let (k, b_row, c_row) = (t.k, t.b_row, t.c_row);
+            // Lanes of the last vector.
+            let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
             // Lines to ask for; where there are none, one that is near.
             let asks = tile < t.next.tiles;
             let line = if asks { LINE / size_of::<T>() } else { 0 };
@@ -176,9 +179,6 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
-                // Read for each tile, so that a step from row to row is an addition; compilers would else keep the place of
-                // every row for all tiles, most of them on the stack.
-                let c_row = ptr::read_volatile(&t.c_row);
                 if t.c_col == 1 && t.c_ahead != NEAR {
                     let mut c = c0.wrapping_add(t.c_ahead);
                     for _ in 0..MR {
@@ -221,7 +221,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     )*};
                 }
                 let mut left = k;
-                while left >= UNROLL {
+                while left >= UNROLL && !S::COMPACT {
                     s.prefetch_far(next.cast());
                     s.prefetch_far(next.wrapping_add(half).cast());
                     next = next.wrapping_add(line);
