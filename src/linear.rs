@@ -29,6 +29,7 @@ use crate::matmul::{Args, Epilogue, Finished, Numbers, ROW_GROUP, Step, Transpos
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, LANES, Simd};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// z = x·Wᵀ + bias and y = φ(z) (whitepaper §2).
@@ -154,27 +155,23 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
                     }
                     continue;
                 }
-                // What the bias makes of row i, and what φ makes of that; one row's first stage goes beside the other
-                // stages of the row before it, or each would wait for itself.
-                macro_rules! load {
-                    ($i:expr) => {{
-                        let z = load(s, c.add($i * p.ldc), width);
-                        match bias {
-                            Some(bias) => s.add(z, bias),
-                            None => z,
-                        }
-                    }};
-                }
-                let mut z = load!(0);
-                let mut mid = phi.start(s, z);
-                for i in 0..p.rows {
-                    let next = load!((i + 1).min(p.rows - 1));
-                    let next_mid = phi.start(s, next);
-                    if keeps {
-                        store(s, c.add(i * p.ldc), z, width);
+                // One row's first stage goes beside the other stages of the row before it, or each would wait for itself.
+                let mut before = MaybeUninit::uninit();
+                for i in 0..=p.rows {
+                    let mut z = load(s, c.add(i.min(p.rows - 1) * p.ldc), width);
+                    if let Some(bias) = bias {
+                        z = s.add(z, bias);
                     }
-                    store(s, out.add(i * p.ldc), phi.forward_from(s, z, mid), width);
-                    (z, mid) = (next, next_mid);
+                    let mid = phi.start(s, z);
+                    if i > 0 {
+                        let (z, mid) = before.assume_init();
+                        let at = (i - 1) * p.ldc;
+                        if keeps {
+                            store(s, c.add(at), z, width);
+                        }
+                        store(s, out.add(at), phi.forward_from(s, z, mid), width);
+                    }
+                    before.write((z, mid));
                 }
             }
         }
@@ -318,7 +315,7 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let p = self.piece;
+        let (p, phi) = (self.piece, self.phi);
         for j in (0..p.cols).step_by(LANES) {
             let width = LANES.min(p.cols - j);
             // SAFETY: the piece lies in dx and is this thread's; z_prev has dx's shape (checked in
@@ -328,22 +325,23 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
                 if S::COMPACT {
                     for i in 0..p.rows {
                         let (c, mut slope) = (c.add(i * p.ldc), [0.0; LANES]);
-                        let (x, y, f) = (z_prev.add(i * p.ldc), slope.as_mut_ptr(), activation::Derivative(self.phi));
+                        let (x, y, f) = (z_prev.add(i * p.ldc), slope.as_mut_ptr(), activation::Derivative(phi));
                         s.outline(&Edge1 { x, y, n: width, f });
                         s.outline(&EdgeJoin { first: y, b: c, y: c, n: width, join: activation::Times });
                     }
                     continue;
                 }
                 // In stages, as in ForwardRows.
-                let mut z = load(s, z_prev, width);
-                let mut mid = self.phi.start(s, z);
-                for i in 0..p.rows {
-                    let next = load(s, z_prev.add((i + 1).min(p.rows - 1) * p.ldc), width);
-                    let next_mid = self.phi.start(s, next);
-                    let c = c.add(i * p.ldc);
-                    let slope = self.phi.derivative_from(s, z, mid);
-                    store(s, c, s.mul(load(s, c, width), slope), width);
-                    (z, mid) = (next, next_mid);
+                let mut before = MaybeUninit::uninit();
+                for i in 0..=p.rows {
+                    let z = load(s, z_prev.add(i.min(p.rows - 1) * p.ldc), width);
+                    let mid = phi.start(s, z);
+                    if i > 0 {
+                        let (z, mid) = before.assume_init();
+                        let c = c.add((i - 1) * p.ldc);
+                        store(s, c, s.mul(load(s, c, width), phi.derivative_from(s, z, mid)), width);
+                    }
+                    before.write((z, mid));
                 }
             }
         }

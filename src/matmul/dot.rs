@@ -192,7 +192,7 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                 let x = d.x.add(p0);
                 let w = d.w.add(self.row * d.ldw + p0);
                 let mut p = 0;
-                while p + 2 * DEAL <= depth {
+                while p + 2 * DEAL <= depth && !S::COMPACT {
                     let mut rows = [[zero; 2]; W];
                     for j in 0..W {
                         s.prefetch(w.wrapping_add(j * d.ldw + p + AHEAD).cast());
@@ -202,8 +202,8 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                     }
                     for h in 0..2 {
                         for j in 0..W {
-                            if O::DIRECT {
-                                rows[j][h] = O::load_dealt(s, w.add(j * d.ldw + p + h * DEAL), DEAL);
+                            if let Some(w) = O::direct(w.add(j * d.ldw + p + h * DEAL)) {
+                                rows[j][h] = <O::Real as Real>::Dealt::<S>::load(s, w);
                             }
                         }
                         for i in 0..X {
@@ -217,12 +217,12 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                 }
                 // Lanes past the end hold zeros, as the order says.
                 while p < depth {
-                    let mut rows = [zero; W];
+                    let (n, mut rows) = (DEAL.min(depth - p), [zero; W]);
                     for j in 0..W {
-                        rows[j] = O::load_dealt(s, w.add(j * d.ldw + p), depth - p);
+                        rows[j] = O::load_dealt(s, w.add(j * d.ldw + p), n);
                     }
                     for i in 0..X {
-                        let v = <O::Real as Real>::Dealt::<S>::load_up_to(s, x.add(i * d.ldx + p), depth - p);
+                        let v = <O::Real as Real>::Dealt::<S>::load_first(s, x.add(i * d.ldx + p), n);
                         for j in 0..W {
                             acc[i][j] = <O::Real as Real>::Dealt::<S>::fma(s, v, rows[j], acc[i][j]);
                         }

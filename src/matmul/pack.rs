@@ -24,10 +24,10 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for reading min(n, LANES) elements.
     unsafe fn load_up_to<S: Simd>(s: S, p: *const Self, n: usize) -> <Self::Real as Real>::Wide<S>;
-    /// The same of eight lanes.
+    /// Eight lanes, the first `n` ≤ 8 of them loaded and widened, the others zero.
     ///
     /// # Safety
-    /// `p` is valid for reading min(n, 8) elements.
+    /// `p` is valid for reading `n` elements.
     unsafe fn load_dealt<S: Simd>(s: S, p: *const Self, n: usize) -> <Self::Real as Real>::Dealt<S>;
     /// Twice eight lanes.
     ///
@@ -57,7 +57,7 @@ macro_rules! direct {
             #[inline(always)]
             unsafe fn load_dealt<S: Simd>(s: S, p: *const $t, n: usize) -> <$t as Real>::Dealt<S> {
                 // SAFETY: the contract.
-                unsafe { <$t as Real>::Dealt::<S>::load_up_to(s, p, n) }
+                unsafe { <$t as Real>::Dealt::<S>::load_first(s, p, n) }
             }
             #[inline(always)]
             unsafe fn load_dealt2<S: Simd>(s: S, p: *const $t) -> [<$t as Real>::Dealt<S>; 2] {
@@ -91,7 +91,7 @@ macro_rules! widened {
             #[inline(always)]
             unsafe fn load_dealt<S: Simd>(s: S, p: *const $t, n: usize) -> V8<S> {
                 // SAFETY: the contract.
-                V8(s.halves(unsafe { <$t as Storage>::load_first(s, p, n.min(LANES / 2)) }).0)
+                V8(s.halves(unsafe { <$t as Storage>::load_first(s, p, n) }).0)
             }
             #[inline(always)]
             unsafe fn load_dealt2<S: Simd>(s: S, p: *const $t) -> [V8<S>; 2] {

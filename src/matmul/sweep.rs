@@ -213,7 +213,8 @@ impl<T: Real> Group<'_, T> {
         // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands.
         macro_rules! sized {
             ($rows:literal $vectors:expr) => {
-                if self.sweep.a_col == 1 {
+                // A single row is its columns too.
+                if self.sweep.a_col == 1 && $rows > 1 {
                     s.outline(&Sized::<T, $rows, { $vectors }, true>(self))
                 } else {
                     s.outline(&Sized::<T, $rows, { $vectors }, false>(self))

@@ -175,7 +175,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
             let jump = if asks { t.next.jump } else { 0 };
             let half = if asks { t.next.half } else { 0 };
             let mut next = if asks { t.next.ptr.wrapping_add(tile * 2 * half) } else { t.b };
-            let mut lines = t.next.lines;
+            let in_row = t.next.lines;
+            let mut lines = in_row;
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
@@ -227,7 +228,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     next = next.wrapping_add(line);
                     lines -= 1;
                     if lines == 0 {
-                        lines = t.next.lines;
+                        lines = in_row;
                         next = next.wrapping_add(jump);
                     }
                     step!(0);
