@@ -174,7 +174,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// What is read after a panel, as the tiles after its first `done` ask for it.
-    #[inline(always)]
+    #[inline(never)]
     fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<T>, done: usize) -> Next<T> {
         let nr = const { panel_width::<T>(S::ISA) };
         let per_line = const { LINE / size_of::<T>() };

@@ -268,19 +268,22 @@ impl<T: Real> Kernel for &Join<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Join { lanes, wide, c, c_few, c_many, alpha, beta } = *self;
-        for (i, row) in lanes.chunks_exact(wide).enumerate() {
-            for (j, lanes) in row.iter().enumerate() {
-                let mut sum = lanes[0];
-                for lane in &lanes[1..] {
-                    sum = sum + *lane;
-                }
-                // SAFETY: the promise of whoever made it.
-                unsafe {
-                    let c = c.add(i * c_few + j * c_many);
-                    let start = if beta == T::default() { T::default() } else { beta * *c };
-                    *c = T::fma::<S>(alpha, sum, start);
-                }
+        let Join { lanes, wide, c: mut row, c_few, c_many, alpha, beta } = *self;
+        let (mut c, mut left) = (row, wide);
+        for lanes in lanes {
+            let mut sum = lanes[0];
+            for lane in &lanes[1..] {
+                sum = sum + *lane;
+            }
+            // SAFETY: the promise of whoever made it.
+            unsafe {
+                let start = if beta == T::default() { T::default() } else { beta * *c };
+                *c = T::fma::<S>(alpha, sum, start);
+            }
+            (c, left) = (c.wrapping_add(c_many), left - 1);
+            if left == 0 {
+                row = row.wrapping_add(c_few);
+                (c, left) = (row, wide);
             }
         }
     }
