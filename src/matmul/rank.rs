@@ -124,11 +124,24 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
                     a[i][p] = T::Wide::<S>::splat(s, *a0.add(i * a_row + p * a_col));
                 }
             }
+            // Vectors that are lines have masks.
+            let head = if S::LINES && S::MASKS { c0.align_offset(LINE).min(cols) % T::LANES } else { 0 };
+            let end = head + (cols - head) / T::LANES * T::LANES;
+            // With masks, a part of a vector goes through the same loop as whole ones.
             macro_rules! vector {
                 ($j:expr, $n:expr) => {
+                    macro_rules! load {
+                        ($p:expr) => {
+                            if S::MASKS {
+                                T::Wide::<S>::load_first(s, $p, $n)
+                            } else {
+                                T::Wide::<S>::load_up_to(s, $p, $n)
+                            }
+                        };
+                    }
                     let mut b = [zero; K];
                     for p in 0..K {
-                        b[p] = T::Wide::<S>::load_up_to(s, b0.add(p * b_row + $j), $n);
+                        b[p] = load!(b0.add(p * b_row + $j));
                     }
                     for i in 0..M {
                         let mut sum = zero;
@@ -136,18 +149,28 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
                             sum = T::Wide::<S>::fma(s, a[i][p], b[p], sum);
                         }
                         let c = c0.add(i * c_row + $j);
-                        let start =
-                            if keeps { T::Wide::<S>::mul(s, beta, T::Wide::<S>::load_up_to(s, c, $n)) } else { zero };
+                        let start = if keeps { T::Wide::<S>::mul(s, beta, load!(c)) } else { zero };
                         T::Wide::<S>::fma(s, alpha, sum, start).store_up_to(s, c, $n);
                     }
                 };
             }
-            let head = if S::LINES { c0.align_offset(LINE).min(cols) % T::LANES } else { 0 };
-            let end = head + (cols - head) / T::LANES * T::LANES;
-            if head > 0 {
-                vector!(0, head);
+            if S::MASKS {
+                let mut j = 0;
+                while j < cols {
+                    let run = match j {
+                        _ if j < head => head,
+                        _ if j < end => end,
+                        _ => cols,
+                    };
+                    let lanes = T::LANES.min(run - j);
+                    while j < run {
+                        vector!(j, lanes);
+                        j += lanes;
+                    }
+                }
+                return;
             }
-            for j in (head..end).step_by(T::LANES) {
+            for j in (0..end).step_by(T::LANES) {
                 vector!(j, T::LANES);
             }
             if end < cols {
