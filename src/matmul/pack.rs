@@ -130,7 +130,7 @@ impl<'a, T> Numbers<'a, T> {
     }
 
     /// Those from `start` on.
-    pub(super) fn from(self, start: usize) -> Numbers<'a, T> {
+    pub(super) fn skip(self, start: usize) -> Numbers<'a, T> {
         match self {
             Numbers::Direct(x) => Numbers::Direct(x.get(start..).unwrap_or(&[])),
             Numbers::Bf16(x) => Numbers::Bf16(x.get(start..).unwrap_or(&[])),
@@ -139,7 +139,7 @@ impl<'a, T> Numbers<'a, T> {
     }
 
     /// Where they are, and as what.
-    pub(super) fn as_ptr(self) -> (*const T, Stored) {
+    pub(super) fn place(self) -> (*const T, Stored) {
         match self {
             Numbers::Direct(x) => (x.as_ptr(), Stored::Direct),
             Numbers::Bf16(x) => (x.as_ptr().cast(), Stored::Bf16),

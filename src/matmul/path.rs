@@ -67,7 +67,7 @@ impl<T: Real> Args<'_, T> {
             return Path::Dealt(dealt_scratch(self));
         }
         let view = |numbers: Numbers<'_, T>, transpose, ld| {
-            let (ptr, stored) = numbers.as_ptr();
+            let (ptr, stored) = numbers.place();
             let (row, col) = if transpose == Transpose::No { (ld, 1) } else { (1, ld) };
             View { ptr, stored, row, col }
         };
@@ -183,7 +183,7 @@ pub(crate) fn multiply_batched<T: Real>(
     let scratch = Shared::new(scratch.slice::<T>(workers * len));
     let c = Shared::new(c);
     let item = |worker: usize, i: usize| {
-        let x = Args { a: x.a.from(i * strides[0]), b: x.b.from(i * strides[1]), ..*x };
+        let x = Args { a: x.a.skip(i * strides[0]), b: x.b.skip(i * strides[1]), ..*x };
         // SAFETY: a worker's number is its own.
         let scratch = unsafe { scratch.piece(worker * len..(worker + 1) * len) };
         // SAFETY: callers checked that every item lies in A, B and C, and that those of C are disjoint.
@@ -228,7 +228,7 @@ unsafe fn deal<T: Real>(ctx: &Context, threads: usize, x: &Args<'_, T>, c: *mut 
         }
     };
     let (w, ldw) = if few_rows { (x.b, x.ldb) } else { (x.a, x.lda) };
-    let (w, w_stored) = w.as_ptr();
+    let (w, w_stored) = w.place();
     let dots = dot::Dots {
         few,
         few_are_rows: few_rows,
