@@ -166,7 +166,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
             // all tiles, and keep it on the stack.
             // SAFETY: a reference, read from where it is.
             let t = unsafe { ptr::read_volatile(&self.0) };
-            let (k, b_row, c_row) = (t.k, t.b_row, t.c_row);
+            let (k, a_row, a_col, b_row, c_row) = (t.k, t.a_row, t.a_col, t.b_row, t.c_row);
             // Lanes of the last vector.
             let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
             // Lines to ask for; where there are none, one that is near.
@@ -188,11 +188,11 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     }
                 }
                 // Three rows of A share a pointer, so that there are registers for them all; columns have one.
-                let stride = t.a_row * size_of::<T>();
+                let stride = a_row * size_of::<T>();
                 let pointers = if ROWS { MR.div_ceil(3) } else { 1 };
                 let mut a = [a0; MR];
                 for i in 1..pointers {
-                    a[i] = a[i - 1].wrapping_add(3 * t.a_row);
+                    a[i] = a[i - 1].wrapping_add(3 * a_row);
                 }
                 let mut b = b0;
                 macro_rules! step {
@@ -208,7 +208,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         step!($q row: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
                         b = b.wrapping_add(b_row);
                         if !ROWS {
-                            a[0] = a[0].wrapping_add(t.a_col);
+                            a[0] = a[0].wrapping_add(a_col);
                         }
                     };
                     ($q:literal $row:ident: $($i:literal)*) => {$(
