@@ -37,16 +37,14 @@ impl Context {
     /// Those of [`ContextBuilder::build`], when `EK_ISA` or `EK_NUM_THREADS` is malformed.
     pub fn global() -> Result<&'static Context> {
         static GLOBAL: OnceLock<Context> = OnceLock::new();
+        /// Apart from what every call looks at.
         #[cold]
         #[inline(never)]
         fn first() -> Result<&'static Context> {
             let ctx = Context::builder().build()?;
             Ok(GLOBAL.get_or_init(|| ctx))
         }
-        match GLOBAL.get() {
-            Some(ctx) => Ok(ctx),
-            None => first(),
-        }
+        GLOBAL.get().map_or_else(first, Ok)
     }
 
     /// Threads that a call may use, the calling one included.

@@ -9,6 +9,7 @@ use crate::fpenv::FpEnv;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Kernel, LANES, Simd};
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 /// Elements of one task: its input and output fit the second-level cache of any machine.
 pub(crate) const PIECE: usize = 16 * 1024;
@@ -70,23 +71,26 @@ pub(crate) trait Map1: Copy + Sync {
     }
 }
 
-/// y = f(a, b) of two vectors, in three stages, the first two without b.
-pub(crate) trait Map2: Copy + Sync {
-    /// Whether the first two stages compute anything.
-    const STAGED: bool;
-    type Mid<S: Simd>: Copy;
-    type Late<S: Simd>: Copy;
-    fn start<S: Simd>(self, s: S, a: S::F) -> Self::Mid<S>;
-    fn middle<S: Simd>(self, s: S, a: S::F, mid: Self::Mid<S>) -> Self::Late<S>;
-    fn finish<S: Simd>(self, s: S, a: S::F, b: S::F, late: Self::Late<S>) -> S::F;
-    /// All stages of one pair.
+/// y = join(f(a), b), what joins a function of one vector with another vector.
+pub(crate) trait Join: Copy + Sync {
+    /// Whether there is a b.
+    const PAIRS: bool = true;
+    fn join<S: Simd>(self, s: S, first: S::F, b: S::F) -> S::F;
+}
+
+/// f(a) alone.
+#[derive(Clone, Copy)]
+struct Alone;
+
+impl Join for Alone {
+    const PAIRS: bool = false;
     #[inline(always)]
-    fn whole<S: Simd>(self, s: S, a: S::F, b: S::F) -> S::F {
-        self.finish(s, a, b, self.middle(s, a, self.start(s, a)))
+    fn join<S: Simd>(self, _: S, first: S::F, _: S::F) -> S::F {
+        first
     }
 }
 
-/// What a function of one stage leaves out of [`Map1`] or [`Map2`].
+/// What a function of one stage leaves out of [`Map1`].
 macro_rules! one_stage_map {
     () => {
         const STAGED: bool = false;
@@ -105,33 +109,38 @@ pub(crate) use one_stage_map;
 /// # Panics
 /// If the lengths differ: callers check.
 pub(crate) fn map1<T: Storage>(ctx: &Context, ns: f64, x: Option<&[T]>, y: &mut [T], f: impl Map1) {
-    each(ctx, ns, x, Input::Absent, y, &|part| ctx.dispatch(Run1 { part, f }));
+    each(ctx, ns, x, Input::Absent, y, &|part| piece1(ctx, part, f));
 }
 
-/// y = f(a, b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
+/// y = join(f(a), b) for every element, at about `ns` nanoseconds each; an input that is None is the output's old value.
 ///
 /// # Panics
 /// If the lengths differ: callers check.
-pub(crate) fn map2<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Option<&[T]>, y: &mut [T], f: impl Map2) {
-    let second = b.map_or(Input::Old, Input::Given);
-    each(ctx, ns, a, second, y, &|part| ctx.dispatch(Run2 { part, f }));
+pub(crate) fn map2<T: Storage>(
+    ctx: &Context,
+    ns: f64,
+    a: Option<&[T]>,
+    b: Option<&[T]>,
+    y: &mut [T],
+    f: impl Map1,
+    join: impl Join,
+) {
+    each(ctx, ns, a, b.map_or(Input::Old, Input::Given), y, &|part| piece2(ctx, part, f, join));
 }
 
 /// [`map1`] of a piece, inside a task.
-pub(crate) fn piece1(ctx: &Context, x: &[f32], y: &mut [f32], f: impl Map1) {
-    assert!(x.len() == y.len());
-    ctx.dispatch(Run1 { part: &mut Part { a: Some(x), b: None, y, way: Way::NEAR }, f });
+pub(crate) fn piece1(ctx: &Context, part: &mut Part<'_>, f: impl Map1) {
+    piece2(ctx, part, f, Alone);
 }
 
 /// [`map2`] of a piece, inside a task.
-pub(crate) fn piece2(ctx: &Context, a: &[f32], b: &[f32], y: &mut [f32], f: impl Map2) {
-    assert!(a.len() == y.len() && b.len() == y.len());
-    ctx.dispatch(Run2 { part: &mut Part { a: Some(a), b: Some(b), y, way: Way::NEAR }, f });
+pub(crate) fn piece2(ctx: &Context, part: &mut Part<'_>, f: impl Map1, join: impl Join) {
+    ctx.dispatch(Run { part, f, join });
 }
 
 /// A second input.
 #[derive(Clone, Copy)]
-enum Input<'a, T> {
+pub(crate) enum Input<'a, T> {
     /// There is none.
     Absent,
     /// The output's old values.
@@ -141,7 +150,7 @@ enum Input<'a, T> {
 
 /// A piece in f32. It is made once and passed by reference: what is passed on by whole vectors right after its fields were
 /// stored waits for the stores, which small calls feel.
-struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// None for the output's old values.
     a: Option<&'a [f32]>,
     /// The same, or there is none.
@@ -150,10 +159,31 @@ struct Part<'a> {
     way: Way,
 }
 
+impl<'a> Part<'a> {
+    /// A piece that is near.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub(crate) fn new(a: &'a [f32], b: Option<&'a [f32]>, y: &'a mut [f32]) -> Part<'a> {
+        assert!(a.len() == y.len() && b.is_none_or(|b| b.len() == y.len()));
+        Part { a: Some(a), b, y, way: Way::NEAR }
+    }
+}
+
 type Piece<'a> = &'a (dyn Fn(&mut Part<'_>) + Sync);
 
 /// Runs `piece` over all elements. It is the same code for every function: `piece` alone knows which.
-fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y: &mut [T], piece: Piece<'_>) {
+///
+/// # Panics
+/// If the lengths differ: callers check.
+pub(crate) fn each<T: Storage>(
+    ctx: &Context,
+    ns: f64,
+    a: Option<&[T]>,
+    b: Input<'_, T>,
+    y: &mut [T],
+    piece: Piece<'_>,
+) {
     let n = y.len();
     let second = if let Input::Given(b) = b { Some(b) } else { None };
     assert!(a.is_none_or(|a| a.len() == n) && second.is_none_or(|b| b.len() == n));
@@ -173,11 +203,10 @@ fn each<T: Storage>(ctx: &Context, ns: f64, a: Option<&[T]>, b: Input<'_, T>, y:
         // SAFETY: tasks have disjoint ranges.
         let y = unsafe { y.piece(range.clone()) };
         let (first, second) = (a.map(|a| &a[range.clone()]), second.map(|b| &b[range]));
-        if let Some(y) = T::as_f32_mut(y) {
+        if size_of::<T>() < size_of::<f32>() {
+            through_blocks(ctx, first, second.map_or(b, Input::Given), y, way, piece);
+        } else if let Some(y) = T::as_f32_mut(y) {
             piece(&mut Part { a: first.and_then(T::as_f32), b: second.and_then(T::as_f32), y, way });
-        } else {
-            let b = second.map_or(b, Input::Given);
-            through_blocks(ctx, first, b, y, way, piece);
         }
         if way.stream {
             ctx.dispatch(Fence);
@@ -278,72 +307,134 @@ pub(crate) unsafe fn put<S: Simd, T: Storage>(s: S, y: *mut T, v: S::F, stream: 
     unsafe { if stream { T::stream(s, y, v) } else { T::store(s, y, v) } }
 }
 
-struct Run1<'a, 'b, F> {
+struct Run<'a, 'b, F, J> {
     part: &'a mut Part<'b>,
     f: F,
+    join: J,
 }
 
-impl<F: Map1> Kernel for Run1<'_, '_, F> {
+impl<F: Map1, J: Join> Kernel for Run<'_, '_, F, J> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Run1 { part: Part { a: x, y, way: Way { stream, ahead }, .. }, f } = self;
-        let (n, y, stream, ahead) = (y.len(), y.as_mut_ptr(), *stream, *ahead);
-        let x = x.map_or(y.cast_const(), |x| x.as_ptr());
-        let (head, end) = whole_vectors::<S, _>(y, n, stream);
-        let mut i = head;
-        // SAFETY: vectors end at n, the length of x and y (asserted in each); streamed ones are aligned (whole_vectors).
-        // In place, each vector is read to the end before it is written, and those after it are not touched by that. A
-        // stage reads what the one before it wrote.
+        let Run { part: Part { a, b, y, way }, f, join } = self;
+        let (n, y, way) = (y.len(), y.as_mut_ptr(), *way);
+        let a = a.map_or(y.cast_const(), |a| a.as_ptr());
+        let b = b.map_or(y.cast_const(), |b| b.as_ptr());
+        let (head, end) = whole_vectors::<S, _>(y, n, way.stream);
+        // SAFETY: all ends at n, the length of a, b and y (asserted in each); streamed vectors are aligned (whole_vectors). In
+        // place, each vector is read to the end before it is written, and those after it are not touched by that.
         unsafe {
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
-                    s.outline(&Edge1 { x: x.add(i), y: y.add(i), n: LANES.min(n - i), f });
+                    let (a, b, y, n) = (a.add(i), b.add(i), y.add(i), LANES.min(n - i));
+                    if !J::PAIRS {
+                        s.outline(&Edge1 { x: a, y, n, f });
+                        continue;
+                    }
+                    let mut first = [0.0; LANES];
+                    s.outline(&Edge1 { x: a, y: first.as_mut_ptr(), n, f });
+                    s.outline(&EdgeJoin { first: first.as_ptr(), b, y, n, join });
                 }
-                return;
-            }
-            if head > 0 {
-                s.outline(&Edge1 { x, y, n: head, f });
-            }
-            if !F::STAGED {
-                // Two loops: one would ask for every vector where it goes.
-                while !stream && i < end {
-                    s.store(y.add(i), f.whole(s, s.load(x.add(i))));
-                    i += LANES;
-                }
-                while i < end {
-                    s.stream(y.add(i), f.whole(s, s.load(x.add(i))));
-                    i += LANES;
+            } else if S::MASKS {
+                let mut i = 0;
+                while i < n {
+                    // Whole vectors, or the part of one before or after them.
+                    let to = match i {
+                        _ if i < head => head,
+                        _ if i < end => end,
+                        _ => n,
+                    };
+                    let way = Way { stream: way.stream && to - i >= LANES, ..way };
+                    vectors(s, f, join, a, b, y, i..to, way);
+                    i = to;
                 }
             } else {
-                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
-                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
-                while i < end {
-                    let count = ((end - i) / LANES).min(AHEAD);
-                    let (x, y) = (x.add(i), y.add(i));
-                    for j in 0..count {
-                        s.prefetch_far(x.wrapping_add(j * LANES + ahead));
-                        mids[j].write(f.start(s, s.load(x.add(j * LANES))));
-                    }
-                    for j in 0..count {
-                        lates[j].write(f.middle(s, s.load(x.add(j * LANES)), mids[j].assume_init()));
-                    }
-                    for j in 0..count {
-                        let v = f.finish(s, s.load(x.add(j * LANES)), lates[j].assume_init());
-                        put(s, y.add(j * LANES), v, stream);
-                    }
-                    i += count * LANES;
+                if head > 0 {
+                    s.outline(&Edge { a, b, y, n: head, f, join });
                 }
-            }
-            if end < n {
-                s.outline(&Edge1 { x: x.add(end), y: y.add(end), n: n - end, f });
+                vectors(s, f, join, a, b, y, head..end, way);
+                if end < n {
+                    s.outline(&Edge { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f, join });
+                }
             }
         }
     }
 }
 
-/// The first `n` ≤ 16 elements, in a function of its own: both ends share it. `x` and `y` are valid for reading and
-/// writing so many.
+/// A range of whole vectors, or where there are masks of less than one, which does not go past the caches.
+///
+/// # Safety
+/// The elements are readable and writable; streamed vectors are aligned.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn vectors<S: Simd, F: Map1, J: Join>(
+    s: S,
+    f: F,
+    join: J,
+    a: *const f32,
+    b: *const f32,
+    y: *mut f32,
+    range: Range<usize>,
+    Way { stream, ahead }: Way,
+) {
+    let Range { start: mut i, end } = range;
+    let lanes = LANES.min(end - i);
+    macro_rules! load {
+        ($p:expr) => {
+            if S::MASKS { s.load_first($p, lanes) } else { s.load($p) }
+        };
+    }
+    macro_rules! store {
+        ($p:expr, $v:expr) => {
+            if S::MASKS && lanes < LANES { s.store_first($p, $v, lanes) } else { s.store($p, $v) }
+        };
+    }
+    // SAFETY: the contract. A stage reads what the one before it wrote.
+    unsafe {
+        if !F::STAGED {
+            // Two loops: one would ask for every vector where it goes.
+            while !stream && i < end {
+                store!(y.add(i), join.join(s, f.whole(s, load!(a.add(i))), load!(b.add(i))));
+                i += LANES;
+            }
+            while i < end {
+                s.stream(y.add(i), join.join(s, f.whole(s, s.load(a.add(i))), s.load(b.add(i))));
+                i += LANES;
+            }
+            return;
+        }
+        let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
+        let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
+        while i < end {
+            let left = end - i;
+            let count = if S::MASKS { left.div_ceil(LANES) } else { left / LANES }.min(AHEAD);
+            let (a, b, y) = (a.add(i), b.add(i), y.add(i));
+            for j in 0..count {
+                s.prefetch_far(a.wrapping_add(j * LANES + ahead));
+                if J::PAIRS {
+                    s.prefetch_far(b.wrapping_add(j * LANES + ahead));
+                }
+                mids[j].write(f.start(s, load!(a.add(j * LANES))));
+            }
+            for j in 0..count {
+                lates[j].write(f.middle(s, load!(a.add(j * LANES)), mids[j].assume_init()));
+            }
+            for j in 0..count {
+                let (v, w) = (load!(a.add(j * LANES)), load!(b.add(j * LANES)));
+                let v = join.join(s, f.finish(s, v, lates[j].assume_init()), w);
+                if stream {
+                    s.stream(y.add(j * LANES), v);
+                } else {
+                    store!(y.add(j * LANES), v);
+                }
+            }
+            i += count * LANES;
+        }
+    }
+}
+
+/// The first `n` ≤ 16 elements of f alone, for [`Simd::COMPACT`]. `x` and `y` are valid for reading and writing so many.
 pub(crate) struct Edge1<F> {
     pub(crate) x: *const f32,
     pub(crate) y: *mut f32,
@@ -360,86 +451,45 @@ impl<F: Map1> Kernel for &Edge1<F> {
     }
 }
 
-struct Run2<'a, 'b, F> {
-    part: &'a mut Part<'b>,
+/// The first `n` ≤ 16 elements, in a function of its own: both ends share it. All are valid for reading or writing so many.
+struct Edge<F, J> {
+    a: *const f32,
+    b: *const f32,
+    y: *mut f32,
+    n: usize,
     f: F,
+    join: J,
 }
 
-impl<F: Map2> Kernel for Run2<'_, '_, F> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Run2 { part: Part { a, b, y, way: Way { stream, ahead } }, f } = self;
-        let (n, y, stream, ahead) = (y.len(), y.as_mut_ptr(), *stream, *ahead);
-        let a = a.map_or(y.cast_const(), |a| a.as_ptr());
-        let b = b.map_or(y.cast_const(), |b| b.as_ptr());
-        let (head, end) = whole_vectors::<S, _>(y, n, stream);
-        let mut i = head;
-        // SAFETY: as in Run1.
-        unsafe {
-            if S::COMPACT {
-                for i in (0..n).step_by(LANES) {
-                    s.outline(&Edge2 { a: a.add(i), b: b.add(i), y: y.add(i), n: LANES.min(n - i), f });
-                }
-                return;
-            }
-            if head > 0 {
-                s.outline(&Edge2 { a, b, y, n: head, f });
-            }
-            if !F::STAGED {
-                while !stream && i < end {
-                    s.store(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
-                    i += LANES;
-                }
-                while i < end {
-                    s.stream(y.add(i), f.whole(s, s.load(a.add(i)), s.load(b.add(i))));
-                    i += LANES;
-                }
-            } else {
-                let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
-                let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
-                while i < end {
-                    let count = ((end - i) / LANES).min(AHEAD);
-                    let (a, b, y) = (a.add(i), b.add(i), y.add(i));
-                    for j in 0..count {
-                        s.prefetch_far(a.wrapping_add(j * LANES + ahead));
-                        s.prefetch_far(b.wrapping_add(j * LANES + ahead));
-                        mids[j].write(f.start(s, s.load(a.add(j * LANES))));
-                    }
-                    for j in 0..count {
-                        lates[j].write(f.middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
-                    }
-                    for j in 0..count {
-                        let (v, w) = (s.load(a.add(j * LANES)), s.load(b.add(j * LANES)));
-                        put(s, y.add(j * LANES), f.finish(s, v, w, lates[j].assume_init()), stream);
-                    }
-                    i += count * LANES;
-                }
-            }
-            if end < n {
-                s.outline(&Edge2 { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f });
-            }
-        }
-    }
-}
-
-/// As [`Edge1`].
-pub(crate) struct Edge2<F> {
-    pub(crate) a: *const f32,
-    pub(crate) b: *const f32,
-    pub(crate) y: *mut f32,
-    pub(crate) n: usize,
-    pub(crate) f: F,
-}
-
-impl<F: Map2> Kernel for &Edge2<F> {
+impl<F: Map1, J: Join> Kernel for &Edge<F, J> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         // SAFETY: n ≤ 16 elements are readable and writable (its maker's promise).
         unsafe {
-            let (v, w) = (s.load_first(self.a, self.n), s.load_first(self.b, self.n));
-            s.store_first(self.y, self.f.whole(s, v, w), self.n);
+            let first = self.f.whole(s, s.load_first(self.a, self.n));
+            s.store_first(self.y, self.join.join(s, first, s.load_first(self.b, self.n)), self.n);
+        }
+    }
+}
+
+/// [`Edge`] of what the first function gave, for [`Simd::COMPACT`].
+pub(crate) struct EdgeJoin<J> {
+    pub(crate) first: *const f32,
+    pub(crate) b: *const f32,
+    pub(crate) y: *mut f32,
+    pub(crate) n: usize,
+    pub(crate) join: J,
+}
+
+impl<J: Join> Kernel for &EdgeJoin<J> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: as Edge.
+        unsafe {
+            let (first, b) = (s.load_first(self.first, self.n), s.load_first(self.b, self.n));
+            s.store_first(self.y, self.join.join(s, first, b), self.n);
         }
     }
 }

@@ -22,13 +22,14 @@
 
 use crate::activation::{self, Activation, Phi, Visitor};
 use crate::context::Context;
-use crate::elementwise::{Edge1, Edge2};
+use crate::elementwise::{Edge1, EdgeJoin};
 use crate::error::{Result, check_len, product};
 use crate::fpenv::FpEnv;
-use crate::matmul::{Args, Epilogue, Finished, ROW_GROUP, Step, Transpose, multiply};
+use crate::matmul::{Args, Epilogue, Finished, Numbers, ROW_GROUP, Step, Transpose, multiply};
 use crate::parallel::{Shared, Work};
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, LANES, Simd};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// z = x·Wᵀ + bias and y = φ(z) (whitepaper §2).
@@ -79,9 +80,9 @@ pub fn linear_forward_f32(
         n: out_features,
         k: in_features,
         alpha: 1.0,
-        a: x,
+        a: Numbers::Direct(x),
         lda: in_features,
-        b: w,
+        b: Numbers::Direct(w),
         ldb: in_features,
         beta: 0.0,
         ldc: out_features,
@@ -132,54 +133,90 @@ impl<P: Phi> Kernel for ForwardRows<'_, '_, P> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let p = self.piece;
+        let (p, phi) = (self.piece, self.phi);
+        if S::COMPACT {
+            s.outline(&AddBias { forward: self.forward, piece: p });
+        }
         for j in (0..p.cols).step_by(LANES) {
             let width = LANES.min(p.cols - j);
             // SAFETY: the piece lies in z (or y) and is this thread's; bias and y have its columns (checked in
             // linear_forward_f32).
             unsafe {
-                let bias = self.forward.bias.map(|b| s.load_up_to(b.as_ptr().add(p.col + j), width));
+                let bias = self.forward.bias.map(|b| load(s, b.as_ptr().add(p.col + j), width));
                 let c = p.c.add(j);
-                // What the bias makes of row i, and what φ makes of that; one row's first stage goes beside the other
-                // stages of the row before it, or each would wait for itself.
-                macro_rules! load {
-                    ($i:expr) => {{
-                        let z = s.load_up_to(c.add($i * p.ldc), width);
-                        match bias {
-                            Some(bias) => s.add(z, bias),
-                            None => z,
-                        }
-                    }};
-                }
+                let (out, keeps) = match &self.forward.y {
+                    Some(y) => (y.as_ptr().add(p.row * p.ldc + p.col + j), bias.is_some()),
+                    None => (c, false),
+                };
                 if S::COMPACT {
                     for i in 0..p.rows {
-                        let c = c.add(i * p.ldc);
-                        s.store_up_to(c, load!(i), width);
-                        let out = match &self.forward.y {
-                            Some(y) => y.as_ptr().add((p.row + i) * p.ldc + p.col + j),
-                            None => c,
-                        };
-                        s.outline(&Edge1 { x: c, y: out, n: width, f: activation::Forward(self.phi) });
+                        let (x, y) = (c.add(i * p.ldc), out.add(i * p.ldc));
+                        s.outline(&Edge1 { x, y, n: width, f: activation::Forward(phi) });
                     }
                     continue;
                 }
-                let mut z = load!(0);
-                let mut mid = self.phi.start(s, z);
-                for i in 0..p.rows {
-                    let next = load!((i + 1).min(p.rows - 1));
-                    let next_mid = self.phi.start(s, next);
-                    let c = c.add(i * p.ldc);
-                    let out = self.phi.forward_from(s, z, mid);
-                    match &self.forward.y {
-                        Some(y) => {
-                            if bias.is_some() {
-                                s.store_up_to(c, z, width);
-                            }
-                            s.store_up_to(y.as_ptr().add((p.row + i) * p.ldc + p.col + j), out, width);
-                        }
-                        None => s.store_up_to(c, out, width),
+                // One row's first stage goes beside the other stages of the row before it, or each would wait for itself.
+                let mut before = MaybeUninit::uninit();
+                for i in 0..=p.rows {
+                    let mut z = load(s, c.add(i.min(p.rows - 1) * p.ldc), width);
+                    if let Some(bias) = bias {
+                        z = s.add(z, bias);
                     }
-                    (z, mid) = (next, next_mid);
+                    let mid = phi.start(s, z);
+                    if i > 0 {
+                        let (z, mid) = before.assume_init();
+                        let at = (i - 1) * p.ldc;
+                        if keeps {
+                            store(s, c.add(at), z, width);
+                        }
+                        store(s, out.add(at), phi.forward_from(s, z, mid), width);
+                    }
+                    before.write((z, mid));
+                }
+            }
+        }
+    }
+}
+
+/// Full vectors and tails alike, without a branch where masks cost nothing.
+///
+/// # Safety
+/// `p` is valid for reading `n` ≤ 16 floats.
+#[inline(always)]
+unsafe fn load<S: Simd>(s: S, p: *const f32, n: usize) -> S::F {
+    // SAFETY: the contract.
+    unsafe { if S::MASKS { s.load_first(p, n) } else { s.load_up_to(p, n) } }
+}
+
+/// As [`load`].
+///
+/// # Safety
+/// `p` is valid for writing `n` ≤ 16 floats.
+#[inline(always)]
+unsafe fn store<S: Simd>(s: S, p: *mut f32, v: S::F, n: usize) {
+    // SAFETY: the contract.
+    unsafe { if S::MASKS { s.store_first(p, v, n) } else { s.store_up_to(p, v, n) } }
+}
+
+/// Adds the bias to a piece, for [`Simd::COMPACT`].
+struct AddBias<'a, 'b> {
+    forward: &'a Forward<'b>,
+    piece: Finished,
+}
+
+impl Kernel for &AddBias<'_, '_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let p = self.piece;
+        let Some(bias) = self.forward.bias else { return };
+        for i in 0..p.rows {
+            for j in (0..p.cols).step_by(LANES) {
+                let width = LANES.min(p.cols - j);
+                // SAFETY: as in ForwardRows.
+                unsafe {
+                    let (c, bias) = (p.c.add(i * p.ldc + j), bias.as_ptr().add(p.col + j));
+                    s.store_first(c, s.add(s.load_first(c, width), s.load_first(bias, width)), width);
                 }
             }
         }
@@ -228,9 +265,9 @@ pub fn linear_backward_input_f32(
         n: in_features,
         k: out_features,
         alpha: 1.0,
-        a: dz,
+        a: Numbers::Direct(dz),
         lda: out_features,
-        b: w,
+        b: Numbers::Direct(w),
         ldb: in_features,
         beta: 0.0,
         ldc: in_features,
@@ -278,7 +315,7 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let p = self.piece;
+        let (p, phi) = (self.piece, self.phi);
         for j in (0..p.cols).step_by(LANES) {
             let width = LANES.min(p.cols - j);
             // SAFETY: the piece lies in dx and is this thread's; z_prev has dx's shape (checked in
@@ -287,21 +324,24 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
                 let (c, z_prev) = (p.c.add(j), self.z.as_ptr().add(p.row * p.ldc + p.col + j));
                 if S::COMPACT {
                     for i in 0..p.rows {
-                        let (a, c) = (z_prev.add(i * p.ldc), c.add(i * p.ldc));
-                        s.outline(&Edge2 { a, b: c, y: c, n: width, f: activation::Backward(self.phi) });
+                        let (c, mut slope) = (c.add(i * p.ldc), [0.0; LANES]);
+                        let (x, y, f) = (z_prev.add(i * p.ldc), slope.as_mut_ptr(), activation::Derivative(phi));
+                        s.outline(&Edge1 { x, y, n: width, f });
+                        s.outline(&EdgeJoin { first: y, b: c, y: c, n: width, join: activation::Times });
                     }
                     continue;
                 }
                 // In stages, as in ForwardRows.
-                let mut z = s.load_up_to(z_prev, width);
-                let mut mid = self.phi.start(s, z);
-                for i in 0..p.rows {
-                    let next = s.load_up_to(z_prev.add((i + 1).min(p.rows - 1) * p.ldc), width);
-                    let next_mid = self.phi.start(s, next);
-                    let c = c.add(i * p.ldc);
-                    let slope = self.phi.derivative_from(s, z, mid);
-                    s.store_up_to(c, s.mul(s.load_up_to(c, width), slope), width);
-                    (z, mid) = (next, next_mid);
+                let mut before = MaybeUninit::uninit();
+                for i in 0..=p.rows {
+                    let z = load(s, z_prev.add(i.min(p.rows - 1) * p.ldc), width);
+                    let mid = phi.start(s, z);
+                    if i > 0 {
+                        let (z, mid) = before.assume_init();
+                        let c = c.add((i - 1) * p.ldc);
+                        store(s, c, s.mul(load(s, c, width), phi.derivative_from(s, z, mid)), width);
+                    }
+                    before.write((z, mid));
                 }
             }
         }
@@ -353,9 +393,9 @@ pub fn linear_backward_weight_f32(
         n,
         k,
         alpha: 1.0,
-        a: dz,
+        a: Numbers::Direct(dz),
         lda: m,
-        b: x,
+        b: Numbers::Direct(x),
         ldb: n,
         beta,
         ldc: n,

@@ -57,6 +57,17 @@ impl Work {
     }
 }
 
+/// What a kernel hands out. An object of one function, where a closure's has three.
+trait Tasks: Sync {
+    fn run(&self, worker: usize, task: usize);
+}
+
+impl<F: Fn(usize, usize) + Sync> Tasks for F {
+    fn run(&self, worker: usize, task: usize) {
+        self(worker, task);
+    }
+}
+
 impl Context {
     /// How many workers [`Context::for_each_worker`] will use at most.
     pub(crate) fn workers(&self, work: Work, tasks: usize) -> usize {
@@ -79,16 +90,16 @@ impl Context {
     }
 
     /// [`Context::for_each_worker`]: one function for all kernels, whose tasks are then in the program once.
-    fn share_out(&self, workers: usize, tasks: usize, f: &(dyn Fn(usize, usize) + Sync)) {
+    fn share_out(&self, workers: usize, tasks: usize, f: &dyn Tasks) {
         if workers <= 1 || tasks <= 1 {
             let _fp = FpEnv::enter(self.flush_subnormals());
-            (0..tasks).for_each(|task| f(0, task));
+            (0..tasks).for_each(|task| f.run(0, task));
             return;
         }
         let team = Team { next: AtomicUsize::new(0), running: AtomicUsize::new(0), tasks };
         let body = |worker: usize| {
             let _fp = FpEnv::enter(self.flush_subnormals());
-            team.work(|task| f(worker, task));
+            team.work(|task| f.run(worker, task));
         };
         match self.executor() {
             Executor::Caller => body(0),

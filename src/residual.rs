@@ -13,7 +13,7 @@
 
 use crate::context::Context;
 use crate::element::{Storage, bf16, f16};
-use crate::elementwise::{Map2, map2, one_stage_map};
+use crate::elementwise::{Join, Map1, map2, one_stage_map};
 use crate::error::{Result, check_len};
 use crate::simd::Simd;
 
@@ -22,11 +22,22 @@ struct Add {
     scale: f32,
 }
 
-impl Map2 for Add {
+impl Join for Add {
+    #[inline(always)]
+    fn join<S: Simd>(self, s: S, fx: S::F, x: S::F) -> S::F {
+        s.fma(s.splat(self.scale), fx, x)
+    }
+}
+
+/// fx as it is.
+#[derive(Clone, Copy)]
+struct Same;
+
+impl Map1 for Same {
     one_stage_map!();
     #[inline(always)]
-    fn finish<S: Simd>(self, s: S, fx: S::F, x: S::F, (): ()) -> S::F {
-        s.fma(s.splat(self.scale), fx, x)
+    fn finish<S: Simd>(self, _: S, fx: S::F, (): ()) -> S::F {
+        fx
     }
 }
 
@@ -44,7 +55,7 @@ pub(crate) fn add<T: Storage>(
         check_len(function, "x", x, n)?;
     }
     check_len(function, if x.is_some() { "y" } else { "x" }, y, n)?;
-    map2(ctx, 0.1, fx, x, y, Add { scale });
+    map2(ctx, 0.1, fx, x, y, Same, Add { scale });
     Ok(())
 }
 

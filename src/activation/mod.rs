@@ -46,7 +46,7 @@ mod stored;
 
 use crate::context::Context;
 use crate::element::Storage;
-use crate::elementwise::{Map1, Map2, map1, map2, one_stage_map, piece1, piece2};
+use crate::elementwise::{Input, Join, Map1, Part, each, one_stage_map, piece1, piece2};
 use crate::error::{Error, Result, check_len};
 use crate::simd::Simd;
 use piecewise::{HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu, Relu, Softsign};
@@ -145,6 +145,7 @@ impl Activation {
     }
 
     /// `act_param` must make sense for this activation; where it has none it is ignored.
+    #[inline(never)]
     pub(crate) fn check(self, function: &'static str, act_param: f32) -> Result {
         let takes_one = matches!(self, Activation::LeakyRelu | Activation::Elu | Activation::Celu);
         if takes_one && !act_param.is_finite() {
@@ -157,6 +158,18 @@ impl Activation {
             return Err(Error::invalid_argument(function, format!("act_param is {act_param}, CELU needs alpha > 0")));
         }
         Ok(())
+    }
+
+    /// About how long an element takes, in nanoseconds.
+    fn ns(self) -> f64 {
+        struct Ns;
+        impl Visitor for Ns {
+            type Out = f64;
+            fn visit<P: Phi>(self, _: P) -> f64 {
+                P::NS
+            }
+        }
+        self.visit(0.0, Ns)
     }
 
     /// Calls `visitor` with the type of this activation, so that what it runs is compiled for that one alone.
@@ -208,10 +221,6 @@ pub(crate) trait Phi: Copy + Send + Sync {
     fn derivative_from<S: Simd>(self, s: S, z: S::F, mid: Self::Mid<S>) -> S::F {
         self.derivative_end(s, z, self.derivative_middle(s, z, mid))
     }
-    #[inline(always)]
-    fn derivative<S: Simd>(self, s: S, z: S::F) -> S::F {
-        self.derivative_from(s, z, self.start(s, z))
-    }
 }
 
 /// φ' as a function of y = φ(z).
@@ -248,7 +257,7 @@ impl<P: Phi> Map1 for Forward<P> {
 }
 
 #[derive(Clone, Copy)]
-struct Derivative<P>(P);
+pub(crate) struct Derivative<P>(pub(crate) P);
 
 impl<P: Phi> Map1 for Derivative<P> {
     const STAGED: bool = P::STAGED;
@@ -268,94 +277,67 @@ impl<P: Phi> Map1 for Derivative<P> {
     }
 }
 
+/// φ' from the output.
 #[derive(Clone, Copy)]
-pub(crate) struct Backward<P>(pub(crate) P);
+struct OfOutput<P>(P);
 
-impl<P: Phi> Map2 for Backward<P> {
-    const STAGED: bool = P::STAGED;
-    type Mid<S: Simd> = P::Mid<S>;
-    type Late<S: Simd> = P::Derivative<S>;
-    #[inline(always)]
-    fn start<S: Simd>(self, s: S, z: S::F) -> P::Mid<S> {
-        self.0.start(s, z)
-    }
-    #[inline(always)]
-    fn middle<S: Simd>(self, s: S, z: S::F, mid: P::Mid<S>) -> P::Derivative<S> {
-        self.0.derivative_middle(s, z, mid)
-    }
-    #[inline(always)]
-    fn finish<S: Simd>(self, s: S, z: S::F, dy: S::F, late: P::Derivative<S>) -> S::F {
-        s.mul(dy, self.0.derivative_end(s, z, late))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct BackwardFromOutput<P>(P);
-
-impl<P: FromOutput> Map2 for BackwardFromOutput<P> {
+impl<P: FromOutput> Map1 for OfOutput<P> {
     one_stage_map!();
     #[inline(always)]
-    fn finish<S: Simd>(self, s: S, y: S::F, dy: S::F, (): ()) -> S::F {
-        s.mul(dy, self.0.derivative_from_output(s, y))
+    fn finish<S: Simd>(self, s: S, y: S::F, (): ()) -> S::F {
+        self.0.derivative_from_output(s, y)
     }
 }
 
-/// One input, or the output's old values.
-struct Run1<'a, T> {
-    ctx: &'a Context,
-    derivative: bool,
-    z: Option<&'a [T]>,
-    y: &'a mut [T],
+/// φ' times dy.
+#[derive(Clone, Copy)]
+pub(crate) struct Times;
+
+impl Join for Times {
+    #[inline(always)]
+    fn join<S: Simd>(self, s: S, slope: S::F, dy: S::F) -> S::F {
+        s.mul(dy, slope)
+    }
 }
 
-impl<T: Storage> Visitor for Run1<'_, T> {
-    type Out = ();
-    fn visit<P: Phi>(self, phi: P) {
-        if self.derivative {
-            map1(self.ctx, P::NS, self.z, self.y, Derivative(phi));
-        } else {
-            map1(self.ctx, P::NS, self.z, self.y, Forward(phi));
+/// What is computed of an activation.
+#[derive(Clone, Copy)]
+enum What {
+    /// φ(z).
+    Forward,
+    /// φ'(z).
+    Derivative,
+    /// dy·φ'(z).
+    Backward,
+}
+
+/// [`What`] of a piece, inside a task: a function of its own, so that each activation is in the program once, whatever its
+/// tensors are stored as.
+#[inline(never)]
+fn piece(ctx: &Context, what: What, act: Activation, act_param: f32, part: &mut Part<'_>) {
+    struct Piece<'a, 'b>(&'a Context, What, &'a mut Part<'b>);
+    impl Visitor for Piece<'_, '_> {
+        type Out = ();
+        fn visit<P: Phi>(self, phi: P) {
+            let Piece(ctx, what, part) = self;
+            match what {
+                What::Forward => piece1(ctx, part, Forward(phi)),
+                What::Derivative => piece1(ctx, part, Derivative(phi)),
+                What::Backward => piece2(ctx, part, Derivative(phi), Times),
+            }
         }
     }
-}
-
-/// z and dy, either of which may be the output's old values.
-struct Run2<'a, T> {
-    ctx: &'a Context,
-    z: Option<&'a [T]>,
-    dy: Option<&'a [T]>,
-    dz: &'a mut [T],
-}
-
-impl<T: Storage> Visitor for Run2<'_, T> {
-    type Out = ();
-    fn visit<P: Phi>(self, phi: P) {
-        map2(self.ctx, P::NS, self.z, self.dy, self.dz, Backward(phi));
-    }
+    act.visit(act_param, Piece(ctx, what, part));
 }
 
 /// φ(z) of a piece, inside a task.
 pub(crate) fn forward_piece(ctx: &Context, act: Activation, act_param: f32, z: &[f32], y: &mut [f32]) {
-    struct Piece<'a>(&'a Context, &'a [f32], &'a mut [f32]);
-    impl Visitor for Piece<'_> {
-        type Out = ();
-        fn visit<P: Phi>(self, phi: P) {
-            piece1(self.0, self.1, self.2, Forward(phi));
-        }
-    }
-    act.visit(act_param, Piece(ctx, z, y));
+    piece(ctx, What::Forward, act, act_param, &mut Part::new(z, None, y));
 }
 
 /// dz = dy·φ'(z) of a piece, inside a task.
 pub(crate) fn backward_piece(ctx: &Context, act: Activation, act_param: f32, z: &[f32], dy: &[f32], dz: &mut [f32]) {
-    struct Piece<'a>(&'a Context, &'a [f32], &'a [f32], &'a mut [f32]);
-    impl Visitor for Piece<'_> {
-        type Out = ();
-        fn visit<P: Phi>(self, phi: P) {
-            piece2(self.0, self.1, self.2, self.3, Backward(phi));
-        }
-    }
-    act.visit(act_param, Piece(ctx, z, dy, dz));
+    piece(ctx, What::Backward, act, act_param, &mut Part::new(z, Some(dy), dz));
 }
 
 /// φ(z), or φ'(z) if `derivative`, called `out` in errors; z None is the output's old values.
@@ -372,7 +354,8 @@ pub(crate) fn one_input<T: Storage>(
         check_len(function, if derivative { "d" } else { "y" }, y, z.len())?;
     }
     act.check(function, act_param)?;
-    act.visit(act_param, Run1 { ctx, derivative, z, y });
+    let what = if derivative { What::Derivative } else { What::Forward };
+    each(ctx, act.ns(), z, Input::Absent, y, &|part| piece(ctx, what, act, act_param, part));
     Ok(())
 }
 
@@ -392,7 +375,8 @@ pub(crate) fn backward<T: Storage>(
     }
     check_len(function, if dy.is_some() { "dz" } else { "dy" }, dz, n)?;
     act.check(function, act_param)?;
-    act.visit(act_param, Run2 { ctx, z, dy, dz });
+    let dy = dy.map_or(Input::Old, Input::Given);
+    each(ctx, act.ns(), z, dy, dz, &|part| piece(ctx, What::Backward, act, act_param, part));
     Ok(())
 }
 
@@ -512,41 +496,34 @@ pub(crate) fn from_output<T: Storage>(
     }
     check_len(function, if dy.is_some() { "dz" } else { "dy" }, dz, y.len())?;
     act.check(function, act_param)?;
-    let unsupported = || {
-        let detail = format!("act is {act:?} with act_param {act_param}, whose derivative is no function of y");
-        Err(Error::unsupported(function, detail))
-    };
     if !act.has_derivative_from_output(act_param) {
-        return unsupported();
+        let detail = format!("act is {act:?} with act_param {act_param}, whose derivative is no function of y");
+        return Err(Error::unsupported(function, detail));
     }
-    macro_rules! run {
-        ($phi:expr) => {{
-            let phi = $phi;
-            map2(ctx, ns(phi), Some(y), dy, dz, BackwardFromOutput(phi))
-        }};
-    }
-    match act {
-        Activation::Identity => run!(Identity),
-        Activation::Relu => run!(Relu),
-        Activation::LeakyRelu => run!(LeakyRelu { slope: act_param }),
-        Activation::Elu => run!(Elu { alpha: act_param }),
-        Activation::Selu => run!(Selu),
-        Activation::Celu => run!(Celu { alpha: act_param }),
-        Activation::Sigmoid => run!(Sigmoid),
-        Activation::Tanh => run!(Tanh),
-        Activation::Softplus => run!(Softplus),
-        Activation::Softsign => run!(Softsign),
-        Activation::HardSigmoid => run!(HardSigmoid),
-        Activation::HardTanh => run!(HardTanh),
-        Activation::LogSigmoid => run!(LogSigmoid),
-        Activation::Gelu | Activation::GeluTanh | Activation::Silu | Activation::Mish | Activation::HardSwish => {
-            return unsupported();
-        }
-    }
+    let dy = dy.map_or(Input::Old, Input::Given);
+    each(ctx, act.ns(), Some(y), dy, dz, &|part| piece_from_output(ctx, act, act_param, part));
     Ok(())
 }
 
-/// The estimate of an activation.
-fn ns<P: Phi>(_: P) -> f64 {
-    P::NS
+/// dy·φ' from y of a piece, inside a task; the activation [has one](Activation::has_derivative_from_output).
+#[inline(never)]
+fn piece_from_output(ctx: &Context, act: Activation, act_param: f32, part: &mut Part<'_>) {
+    macro_rules! of_output {
+        ($phi:expr) => {
+            piece2(ctx, part, OfOutput($phi), Times)
+        };
+    }
+    match act {
+        Activation::Elu => of_output!(Elu { alpha: act_param }),
+        Activation::Selu => of_output!(Selu),
+        Activation::Celu => of_output!(Celu { alpha: act_param }),
+        Activation::Sigmoid => of_output!(Sigmoid),
+        Activation::Tanh => of_output!(Tanh),
+        Activation::Softplus => of_output!(Softplus),
+        Activation::Softsign => of_output!(Softsign),
+        Activation::HardSigmoid => of_output!(HardSigmoid),
+        Activation::LogSigmoid => of_output!(LogSigmoid),
+        // The others have the same derivative at y as at z.
+        _ => piece(ctx, What::Backward, act, act_param, part),
+    }
 }

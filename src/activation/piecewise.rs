@@ -27,13 +27,6 @@ impl Phi for Identity {
     }
 }
 
-impl FromOutput for Identity {
-    #[inline(always)]
-    fn derivative_from_output<S: Simd>(self, s: S, _: S::F) -> S::F {
-        s.splat(1.0)
-    }
-}
-
 #[derive(Clone, Copy)]
 pub(crate) struct Relu;
 
@@ -47,13 +40,6 @@ impl Phi for Relu {
     #[inline(always)]
     fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         step(s, x, s.gt(x, s.zero()), s.splat(1.0), s.zero())
-    }
-}
-
-impl FromOutput for Relu {
-    #[inline(always)]
-    fn derivative_from_output<S: Simd>(self, s: S, y: S::F) -> S::F {
-        self.derivative(s, y)
     }
 }
 
@@ -75,13 +61,6 @@ impl Phi for LeakyRelu {
     }
 }
 
-impl FromOutput for LeakyRelu {
-    #[inline(always)]
-    fn derivative_from_output<S: Simd>(self, s: S, y: S::F) -> S::F {
-        self.derivative(s, y)
-    }
-}
-
 /// x cut off at ±1.
 #[derive(Clone, Copy)]
 pub(crate) struct HardTanh;
@@ -96,13 +75,6 @@ impl Phi for HardTanh {
     #[inline(always)]
     fn derivative_end<S: Simd>(self, s: S, x: S::F, (): ()) -> S::F {
         step(s, x, s.lt(s.abs(x), s.splat(1.0)), s.splat(1.0), s.zero())
-    }
-}
-
-impl FromOutput for HardTanh {
-    #[inline(always)]
-    fn derivative_from_output<S: Simd>(self, s: S, y: S::F) -> S::F {
-        self.derivative(s, y)
     }
 }
 

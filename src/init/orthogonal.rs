@@ -9,7 +9,7 @@
 use super::{finite, normal::Normal};
 use crate::context::Context;
 use crate::error::{Result, check_len, product};
-use crate::matmul::{Args, Transpose, multiply};
+use crate::matmul::{Args, Numbers, Transpose, multiply};
 use crate::parallel::{Shared, Work};
 use crate::random::{WORDS, Words};
 use crate::scratch::Scratch;
@@ -81,6 +81,7 @@ pub fn init_orthogonal_f32(
         let times = |a: [usize; 3], trans_a, trans_b, x: &[f64], ldx, y: &[f64], ldy, add, c: &mut [f64], ldc| {
             let ([m, n, k], (alpha, beta)) = (a, if add { (-1.0, 1.0) } else { (1.0, 0.0) });
             let (a, lda, b, ldb) = (x, ldx, y, ldy);
+            let (a, b) = (Numbers::Direct(a), Numbers::Direct(b));
             let args =
                 Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
             multiply(ctx, &args, c)

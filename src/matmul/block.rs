@@ -3,15 +3,15 @@
 use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
 use super::driver::{Plan, Product, Source, panel_row, panel_width};
 use super::epilogue::finish;
-use super::pack::{Operand, PackPanels, PackTiles, SLACK, Strip};
+use super::pack::{SLACK, StoredPanels, StoredTiles, Strip};
 use super::real::Real;
 use super::tile::{LINE, Next, Tiles, in_place, is_narrow, reads_in_place};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-pub(super) struct Block<'a, 'b, O: Operand> {
-    pub product: &'a Product<'b, O>,
+pub(super) struct Block<'a, 'b, T: Real> {
+    pub product: &'a Product<'b, T>,
     pub plan: Plan,
     pub rows: Range<usize>,
     pub cols: Range<usize>,
@@ -19,13 +19,13 @@ pub(super) struct Block<'a, 'b, O: Operand> {
     pub lead: usize,
     pub depth: Range<usize>,
     /// The packed slab of B and its columns, where the plan has one.
-    pub slab: *const O::Real,
+    pub slab: *const T,
     pub slab_cols: Range<usize>,
     /// Room for the rows of A over one block of k, where the plan packs them.
-    pub a_pack: *mut O::Real,
+    pub a_pack: *mut T,
     /// Room for panels of B over one block of k: as many as the plan packs at a time, at least one.
-    pub panel: *mut O::Real,
-    pub c: *mut O::Real,
+    pub panel: *mut T,
+    pub c: *mut T,
 }
 
 /// One block of k.
@@ -43,7 +43,7 @@ struct Panel<T> {
     row: usize,
 }
 
-impl<O: Operand> Kernel for &Block<'_, '_, O> {
+impl<T: Real> Kernel for &Block<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]
@@ -58,21 +58,14 @@ impl<O: Operand> Kernel for &Block<'_, '_, O> {
     }
 }
 
-impl<O: Operand> Block<'_, '_, O> {
+impl<T: Real> Block<'_, '_, T> {
     /// A panel of B stays in the first-level cache for all rows.
     #[inline(always)]
     fn down_panels<S: Simd>(&self, s: S, step: Step) {
-        let nr = const { panel_width::<O::Real>(S::ISA) };
-        if let Some(panel) = self.lead_panel(s, step) {
-            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
-                self.tiles(s, step, rows, height, &panel, tiles, Some(Next::NOTHING));
-            }
-            if step.p0 + step.k == self.product.k {
-                self.finish(s, self.rows.clone(), panel.col..self.cols.start);
-            }
-        }
+        let nr = const { panel_width::<T>(S::ISA) };
+        let mut lead = self.lead_panel(s, step);
         let mut packed_to = self.cols.start;
-        let mut j = self.cols.start;
+        let mut j = self.cols.start - self.lead;
         while j < self.cols.end {
             if let Source::Panels(count) = self.plan.b
                 && j == packed_to
@@ -80,11 +73,12 @@ impl<O: Operand> Block<'_, '_, O> {
                 packed_to = (j + count * nr).min(self.cols.end);
                 self.pack_panels(s, step, j..packed_to, self.panel);
             }
-            let panel = self.panel_at(s, step, j, packed_to);
-            let narrow = is_narrow::<O::Real, S>(panel.width) && self.plan.a_in_place;
+            let leads = lead.is_some();
+            let panel = lead.take().unwrap_or_else(|| self.panel_at(s, step, j, packed_to));
+            let narrow = is_narrow::<T, S>(panel.width) && self.plan.a_in_place && !leads;
             let mut done = 0;
             for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(narrow)) {
-                let next = self.next_panel::<S>(step, &panel, done);
+                let next = if leads { Next::NOTHING } else { self.next_panel::<S>(step, &panel, done) };
                 self.tiles(s, step, rows, height, &panel, tiles, Some(next));
                 done += tiles;
             }
@@ -98,7 +92,7 @@ impl<O: Operand> Block<'_, '_, O> {
     /// Few steps of k: C is written along its rows, a row of tiles at a time.
     #[inline(always)]
     fn along_rows<S: Simd>(&self, s: S, step: Step) {
-        let nr = const { panel_width::<O::Real>(S::ISA) };
+        let nr = const { panel_width::<T>(S::ISA) };
         let whole = self.cols.len() / nr;
         let rest = self.cols.start + whole * nr;
         // What is left of a B in place is packed where the first panel is, or is two panels that are not.
@@ -128,7 +122,8 @@ impl<O: Operand> Block<'_, '_, O> {
     }
 
     /// `tiles` tiles of `height` rows: one below the other from `rows.start`, with what is read `next`; or beside each other.
-    #[inline(always)]
+    /// Not inlined, as it computes nothing with vectors and is reached from many places.
+    #[inline(never)]
     #[allow(clippy::too_many_arguments)]
     fn tiles<S: Simd>(
         &self,
@@ -136,14 +131,14 @@ impl<O: Operand> Block<'_, '_, O> {
         step: Step,
         rows: Range<usize>,
         height: usize,
-        panel: &Panel<O::Real>,
+        panel: &Panel<T>,
         tiles: usize,
-        next: Option<Next<O::Real>>,
+        next: Option<Next<T>>,
     ) {
         let x = self.product;
         let down = next.is_some();
-        let nr = const { panel_width::<O::Real>(S::ISA) };
-        let (a, a_row, a_col) = match O::direct(x.a.ptr) {
+        let nr = const { panel_width::<T>(S::ISA) };
+        let (a, a_row, a_col) = match x.a.direct_at(0, 0) {
             Some(ptr) if self.plan.a_in_place => {
                 (ptr.wrapping_add(rows.start * x.a.row + step.p0 * x.a.col), x.a.row, x.a.col)
             }
@@ -171,7 +166,7 @@ impl<O: Operand> Block<'_, '_, O> {
             c_ahead: if down { 0 } else { 32usize.div_ceil(step.k) * nr },
             next: next.unwrap_or(Next::NOTHING),
             alpha: x.alpha,
-            beta: if step.p0 == 0 { x.beta } else { O::Real::ONE },
+            beta: if step.p0 == 0 { x.beta } else { T::ONE },
         };
         // pack_a laid the rows out with their tile's height as stride; the panel holds k rows of whole vectors; the tiles
         // lie in the piece of C that is this task's alone.
@@ -179,10 +174,10 @@ impl<O: Operand> Block<'_, '_, O> {
     }
 
     /// What is read after a panel, as the tiles after its first `done` ask for it.
-    #[inline(always)]
-    fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<O::Real>, done: usize) -> Next<O::Real> {
-        let nr = const { panel_width::<O::Real>(S::ISA) };
-        let per_line = const { LINE / size_of::<O::Real>() };
+    #[inline(never)]
+    fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<T>, done: usize) -> Next<T> {
+        let nr = const { panel_width::<T>(S::ISA) };
+        let per_line = const { LINE / size_of::<T>() };
         let b = self.product.b;
         let (ptr, row, lines, rows, done) = match self.plan.b {
             // Panels of a slab stand behind each other.
@@ -191,7 +186,7 @@ impl<O: Operand> Block<'_, '_, O> {
                 let first = self.cols.start + (panel.col - self.cols.start) / (count * nr) * (count * nr);
                 let from = first + count * nr;
                 let width = (count * nr).min(self.cols.end.saturating_sub(from));
-                match O::direct(b.at(step.p0, from)) {
+                match b.direct_at(step.p0, from) {
                     Some(ptr) if width > 0 && b.col == 1 => {
                         // The tiles of each panel of the group ask for their part of the rows of the next group.
                         let tiles = self.rows.len().div_ceil(const { tile_rows(S::ISA) });
@@ -203,35 +198,32 @@ impl<O: Operand> Block<'_, '_, O> {
             }
             Source::InPlace => {
                 let from = panel.col + panel.width;
-                match O::direct(b.at(step.p0, from)) {
+                match b.direct_at(step.p0, from) {
                     Some(ptr) if from < self.cols.end => (ptr, b.row, nr.div_ceil(per_line), step.k, done),
                     _ => return Next::NOTHING,
                 }
             }
         };
-        let rows_per_tile = Next::<O::Real>::rows_per_tile(step.k, lines).max(1);
-        let skipped = done * rows_per_tile;
-        let tiles = rows.saturating_sub(skipped).div_ceil(rows_per_tile);
-        Next { ptr: ptr.wrapping_add(skipped * row), row, lines, tiles }
+        Next::new(ptr, row, lines, rows, step.k, done)
     }
 
     /// The columns before `cols`, packed.
     #[inline(always)]
-    fn lead_panel<S: Simd>(&self, s: S, step: Step) -> Option<Panel<O::Real>> {
+    fn lead_panel<S: Simd>(&self, s: S, step: Step) -> Option<Panel<T>> {
         let cols = self.cols.start - self.lead..self.cols.start;
         (self.lead > 0).then(|| {
             self.pack_panels(s, step, cols.clone(), self.panel);
-            let row = panel_row::<O::Real>(S::ISA, cols.len());
+            let row = panel_row::<T>(S::ISA, cols.len());
             Panel { col: cols.start, width: cols.len(), ptr: self.panel.cast_const(), row }
         })
     }
 
     /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.
-    #[inline(always)]
-    fn panel_at<S: Simd>(&self, s: S, step: Step, j: usize, packed_to: usize) -> Panel<O::Real> {
-        let nr = const { panel_width::<O::Real>(S::ISA) };
+    #[inline(never)]
+    fn panel_at<S: Simd>(&self, s: S, step: Step, j: usize, packed_to: usize) -> Panel<T> {
+        let nr = const { panel_width::<T>(S::ISA) };
         let width = nr.min(self.cols.end - j);
-        let row = panel_row::<O::Real>(S::ISA, width);
+        let row = panel_row::<T>(S::ISA, width);
         match self.plan.b {
             Source::Slab => {
                 let panels = self.slab_cols.len().div_ceil(nr);
@@ -245,8 +237,8 @@ impl<O: Operand> Block<'_, '_, O> {
             }
             Source::InPlace => {
                 let b = self.product.b;
-                let read = in_place::<O::Real, S>(width);
-                match O::direct(b.at(step.p0, j)) {
+                let read = in_place::<T, S>(width);
+                match b.direct_at(step.p0, j) {
                     Some(ptr) if read > 0 => Panel { col: j, width: read, ptr, row: b.row },
                     _ => {
                         self.pack_panels(s, step, j..j + width, self.panel);
@@ -257,14 +249,14 @@ impl<O: Operand> Block<'_, '_, O> {
         }
     }
 
-    #[inline(always)]
-    fn pack_panels<S: Simd>(&self, s: S, step: Step, cols: Range<usize>, dst: *mut O::Real) {
+    #[inline(never)]
+    fn pack_panels<S: Simd>(&self, s: S, step: Step, cols: Range<usize>, dst: *mut T) {
         let b = self.product.b;
         let src = b.at(step.p0, cols.start);
         let strip = Strip { src, across: b.col, along: b.row, width: cols.len(), k: step.k };
         // The strip lies in B; the room is as large as the plan wants (Product::run).
-        let last = panel_row::<O::Real>(S::ISA, cols.len() % const { panel_width::<O::Real>(S::ISA) });
-        s.outline(&PackPanels(strip, dst, last));
+        let last = panel_row::<T>(S::ISA, cols.len() % const { panel_width::<T>(S::ISA) });
+        (&StoredPanels(strip, b.stored, dst, last)).run(s);
     }
 
     /// Packs the rows of this task over one block of k, tile behind tile.
@@ -278,7 +270,7 @@ impl<O: Operand> Block<'_, '_, O> {
                 let strip = Strip { src, across: a.row, along: a.col, width: rows.len(), k };
                 // The strip lies in A; the rows of the task over K_BLOCK fit a_pack, whose SLACK takes what the last store
                 // writes too far (Product::layout).
-                s.outline(&PackTiles(strip, dst, height));
+                (&StoredTiles(strip, a.stored, dst, height)).run(s);
                 dst = dst.wrapping_add(rows.len() * k);
             }
         }
@@ -314,27 +306,27 @@ pub(crate) fn most_rows<S: Simd>(narrow: bool) -> usize {
 
 /// The whole product on one thread, without workspace: A is read in place, and so is B or a panel of it is packed on the
 /// stack.
-pub(super) struct Small<'a, 'b, O: Operand> {
-    pub product: &'a Product<'b, O>,
+pub(super) struct Small<'a, 'b, T: Real> {
+    pub product: &'a Product<'b, T>,
     pub plan: Plan,
-    pub c: *mut O::Real,
+    pub c: *mut T,
 }
 
 /// Doubles as large as a panel of B, on any instruction set: a panel of f64 has half the columns of one of f32.
 const PANEL: usize = LANES * K_BLOCK + SLACK;
 
-impl<O: Operand> Kernel for Small<'_, '_, O> {
+impl<T: Real> Kernel for Small<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let x = self.product;
-        let nr = const { panel_width::<O::Real>(S::ISA) };
-        const { assert!((panel_width::<O::Real>(S::ISA) * K_BLOCK + SLACK) * size_of::<O::Real>() <= PANEL * 8) };
+        let nr = const { panel_width::<T>(S::ISA) };
+        const { assert!((panel_width::<T>(S::ISA) * K_BLOCK + SLACK) * size_of::<T>() <= PANEL * 8) };
         let mut panel = [const { MaybeUninit::<f64>::uninit() }; PANEL];
-        let panel = panel.as_mut_ptr().cast::<O::Real>();
+        let panel = panel.as_mut_ptr().cast::<T>();
         let lead = x.lead(S::ISA, self.plan.b, self.c);
-        if [lead, (x.n - lead) % nr].iter().any(|&cols| !reads_in_place::<O::Real, S>(cols)) {
+        if [lead, (x.n - lead) % nr].iter().any(|&cols| !reads_in_place::<T, S>(cols)) {
             // SAFETY: at most K_BLOCK rows of nr elements. The tile reads lanes past the width of a panel that is not whole,
             // which packing may leave.
             unsafe { panel.write_bytes(0, K_BLOCK.min(x.k) * nr) };

@@ -2,9 +2,10 @@
 
 use super::blocking::DEALT_BLOCK;
 use super::epilogue::{Epilogue, Finished, finish};
-use super::pack::Operand;
+use super::pack::{Operand, Stored};
 use super::real::{Real, Vector};
 use crate::context::Context;
+use crate::element::{bf16, f16};
 use crate::parallel::Work;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -19,29 +20,30 @@ const PIECE: usize = 64;
 ///
 /// out(i, j) joins C at `c + i·c_few + j·c_many`; one of the strides is 1 or a whole row of C.
 #[derive(Clone, Copy)]
-pub(super) struct Dots<'a, O: Operand> {
+pub(super) struct Dots<'a, T: Real> {
     pub few: usize,
     /// Whether the few are rows of C, or its columns.
     pub few_are_rows: bool,
     pub many: usize,
     pub k: usize,
-    pub x: *const O::Real,
+    pub x: *const T,
     pub ldx: usize,
-    pub w: *const O,
+    pub w: *const T,
+    pub w_stored: Stored,
     pub ldw: usize,
-    pub c: *mut O::Real,
+    pub c: *mut T,
     pub c_few: usize,
     pub c_many: usize,
-    pub alpha: O::Real,
-    pub beta: O::Real,
+    pub alpha: T,
+    pub beta: T,
     /// What follows, if anything.
-    pub epilogue: Option<&'a dyn Epilogue<O::Real>>,
+    pub epilogue: Option<&'a dyn Epilogue<T>>,
 }
 
 // SAFETY: x and w are only read; tasks write disjoint elements of C.
-unsafe impl<O: Operand> Sync for Dots<'_, O> {}
+unsafe impl<T: Real> Sync for Dots<'_, T> {}
 
-impl<O: Operand> Dots<'_, O> {
+impl<T: Real> Dots<'_, T> {
     /// # Safety
     /// few ≤ 4; x, w readable and c writable as the fields say.
     pub(super) unsafe fn run(&self, ctx: &Context, threads: usize) {
@@ -55,32 +57,22 @@ impl<O: Operand> Dots<'_, O> {
     }
 }
 
-struct Piece<'a, 'b, O: Operand> {
-    dots: &'a Dots<'b, O>,
+struct Piece<'a, 'b, T: Real> {
+    dots: &'a Dots<'b, T>,
     rows: Range<usize>,
 }
 
-impl<O: Operand> Kernel for Piece<'_, '_, O> {
+impl<T: Real> Kernel for Piece<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.dots;
-        let rows = Rows {
-            few: d.few,
-            rows: self.rows.clone(),
-            k: d.k,
-            x: d.x,
-            ldx: d.ldx,
-            w: d.w,
-            ldw: d.ldw,
-            c: d.c,
-            c_few: d.c_few,
-            c_many: d.c_many,
-            alpha: d.alpha,
-            beta: d.beta,
-        };
-        s.outline(&rows);
+        match d.w_stored {
+            Stored::Bf16 if T::OF_HALVES => s.outline(&self.rows::<bf16>(d.alpha.to_f32(), d.beta.to_f32())),
+            Stored::F16 if T::OF_HALVES => s.outline(&self.rows::<f16>(d.alpha.to_f32(), d.beta.to_f32())),
+            _ => s.outline(&self.rows::<T>(d.alpha, d.beta)),
+        }
         let (rows, cols, row, col) = if d.few_are_rows {
             (d.few, self.rows.len(), 0, self.rows.start)
         } else {
@@ -93,6 +85,28 @@ impl<O: Operand> Kernel for Piece<'_, '_, O> {
         };
         // SAFETY: the piece of C that this task alone wrote.
         unsafe { finish(s, d.epilogue, Finished { c, ldc, row, col, rows, cols }) };
+    }
+}
+
+impl<T: Real> Piece<'_, '_, T> {
+    /// The rows of w as what they are stored as.
+    #[inline(always)]
+    fn rows<O: Operand>(&self, alpha: O::Real, beta: O::Real) -> Rows<O> {
+        let d = self.dots;
+        Rows {
+            few: d.few,
+            rows: self.rows.clone(),
+            k: d.k,
+            x: d.x.cast(),
+            ldx: d.ldx,
+            w: d.w.cast(),
+            ldw: d.ldw,
+            c: d.c.cast(),
+            c_few: d.c_few,
+            c_many: d.c_many,
+            alpha,
+            beta,
+        }
     }
 }
 
@@ -178,7 +192,7 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                 let x = d.x.add(p0);
                 let w = d.w.add(self.row * d.ldw + p0);
                 let mut p = 0;
-                while p + 2 * DEAL <= depth {
+                while p + 2 * DEAL <= depth && !S::COMPACT {
                     let mut rows = [[zero; 2]; W];
                     for j in 0..W {
                         s.prefetch(w.wrapping_add(j * d.ldw + p + AHEAD).cast());
@@ -188,8 +202,8 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                     }
                     for h in 0..2 {
                         for j in 0..W {
-                            if O::DIRECT {
-                                rows[j][h] = O::load_dealt(s, w.add(j * d.ldw + p + h * DEAL), DEAL);
+                            if let Some(w) = O::direct(w.add(j * d.ldw + p + h * DEAL)) {
+                                rows[j][h] = <O::Real as Real>::Dealt::<S>::load(s, w);
                             }
                         }
                         for i in 0..X {
@@ -203,47 +217,73 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
                 }
                 // Lanes past the end hold zeros, as the order says.
                 while p < depth {
-                    let mut rows = [zero; W];
+                    let (n, mut rows) = (DEAL.min(depth - p), [zero; W]);
                     for j in 0..W {
-                        rows[j] = O::load_dealt(s, w.add(j * d.ldw + p), depth - p);
+                        rows[j] = O::load_dealt(s, w.add(j * d.ldw + p), n);
                     }
                     for i in 0..X {
-                        let v = <O::Real as Real>::Dealt::<S>::load_up_to(s, x.add(i * d.ldx + p), depth - p);
+                        let v = <O::Real as Real>::Dealt::<S>::load_first(s, x.add(i * d.ldx + p), n);
                         for j in 0..W {
                             acc[i][j] = <O::Real as Real>::Dealt::<S>::fma(s, v, rows[j], acc[i][j]);
                         }
                     }
                     p += DEAL;
                 }
-                self.join(s, &acc, if p0 == 0 { d.beta } else { O::Real::ONE });
+                let mut lanes = [[[O::Real::default(); DEAL]; W]; X];
+                for i in 0..X {
+                    for j in 0..W {
+                        acc[i][j].store(s, lanes[i][j].as_mut_ptr());
+                    }
+                }
+                let c = d.c.add(self.row * d.c_many);
+                s.outline(&Join {
+                    lanes: lanes.as_flattened(),
+                    wide: W,
+                    c,
+                    c_few: d.c_few,
+                    c_many: d.c_many,
+                    alpha: d.alpha,
+                    beta: if p0 == 0 { d.beta } else { O::Real::ONE },
+                });
             }
             p0 += DEALT_BLOCK;
         }
     }
 }
 
-impl<O: Operand, const X: usize, const W: usize> Group<'_, O, X, W> {
-    /// Lanes join in ascending order to s, and s joins C.
-    ///
-    /// # Safety
-    /// X × W elements of C are writable.
+/// The lanes of `wide` sums for each of some elements of C: they join in ascending order to s, and s joins C, whose elements
+/// are this thread's.
+struct Join<'a, T> {
+    lanes: &'a [[T; DEAL]],
+    wide: usize,
+    c: *mut T,
+    c_few: usize,
+    c_many: usize,
+    alpha: T,
+    beta: T,
+}
+
+impl<T: Real> Kernel for &Join<'_, T> {
+    type Out = ();
+
     #[inline(always)]
-    unsafe fn join<S: Simd>(&self, s: S, acc: &[[<O::Real as Real>::Dealt<S>; W]; X], beta: O::Real) {
-        let d = self.rows;
-        for i in 0..X {
-            for j in 0..W {
-                let mut lanes = [O::Real::default(); DEAL];
-                // SAFETY: lanes holds a vector; the contract.
-                unsafe {
-                    acc[i][j].store(s, lanes.as_mut_ptr());
-                    let mut sum = lanes[0];
-                    for lane in &lanes[1..] {
-                        sum = sum + *lane;
-                    }
-                    let c = d.c.add(i * d.c_few + (self.row + j) * d.c_many);
-                    let start = if beta == O::Real::default() { O::Real::default() } else { beta * *c };
-                    *c = O::Real::fma::<S>(d.alpha, sum, start);
-                }
+    fn run<S: Simd>(self, _: S) {
+        let Join { lanes, wide, c: mut row, c_few, c_many, alpha, beta } = *self;
+        let (mut c, mut left) = (row, wide);
+        for lanes in lanes {
+            let mut sum = lanes[0];
+            for lane in &lanes[1..] {
+                sum = sum + *lane;
+            }
+            // SAFETY: the promise of whoever made it.
+            unsafe {
+                let start = if beta == T::default() { T::default() } else { beta * *c };
+                *c = T::fma::<S>(alpha, sum, start);
+            }
+            (c, left) = (c.wrapping_add(c_many), left - 1);
+            if left == 0 {
+                row = row.wrapping_add(c_few);
+                (c, left) = (row, wide);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::blocking::{
     m_block, m_once, tile_rows, tile_vectors,
 };
 use super::epilogue::{Epilogue, Finished};
-use super::pack::{Operand, PackPanels, SLACK, Strip};
+use super::pack::{SLACK, Stored, StoredPanels, Strip};
 use super::real::Real;
 use super::tile::LINE;
 use crate::context::Context;
@@ -14,49 +14,57 @@ use crate::parallel::{Shared, Work};
 use crate::simd::{Isa, LANES};
 use std::ops::Range;
 
-/// A matrix in memory: element (i, j) stands at `ptr + i·row + j·col`, one of the strides being 1.
+/// A matrix in memory: element (i, j) stands `i·row + j·col` numbers after `ptr`, one of the strides being 1.
 #[derive(Clone, Copy)]
-pub(super) struct View<O> {
-    pub ptr: *const O,
+pub(super) struct View<T> {
+    pub ptr: *const T,
+    pub stored: Stored,
     pub row: usize,
     pub col: usize,
 }
 
 // SAFETY: a view is only read, and outlives no call; `Product` holds the slices' borrow.
-unsafe impl<O: Sync> Sync for View<O> {}
+unsafe impl<T: Sync> Sync for View<T> {}
 
-impl<O> View<O> {
+impl<T> View<T> {
     #[inline(always)]
-    pub(super) fn at(self, i: usize, j: usize) -> *const O {
-        self.ptr.wrapping_add(i * self.row + j * self.col)
+    pub(super) fn at(self, i: usize, j: usize) -> *const T {
+        let size = if self.stored == Stored::Direct { size_of::<T>() } else { size_of::<u16>() };
+        self.ptr.wrapping_byte_add((i * self.row + j * self.col) * size)
     }
 
-    pub(super) fn turned(self) -> View<O> {
-        View { ptr: self.ptr, row: self.col, col: self.row }
+    /// Where element (i, j) is, if its number can be computed with as it stands.
+    #[inline(always)]
+    pub(super) fn direct_at(self, i: usize, j: usize) -> Option<*const T> {
+        (self.stored == Stored::Direct).then(|| self.ptr.wrapping_add(i * self.row + j * self.col))
+    }
+
+    pub(super) fn turned(self) -> View<T> {
+        View { row: self.col, col: self.row, ..self }
     }
 }
 
 /// C = alpha·A·B + beta·C with checked dimensions, none of them zero. C(i, j) stands at i·c_row + j·c_col.
-pub(super) struct Product<'a, O: Operand> {
+pub(super) struct Product<'a, T: Real> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    pub a: View<O>,
-    pub b: View<O>,
+    pub a: View<T>,
+    pub b: View<T>,
     pub c_row: usize,
     pub c_col: usize,
-    pub alpha: O::Real,
-    pub beta: O::Real,
+    pub alpha: T,
+    pub beta: T,
     /// What follows, if anything.
-    pub epilogue: Option<&'a dyn Epilogue<O::Real>>,
+    pub epilogue: Option<&'a dyn Epilogue<T>>,
     /// Rows and columns were exchanged. The strides do not tell where both are 1: one column, ldc 1.
     pub turned: bool,
 }
 
-impl<O: Operand> Product<'_, O> {
+impl<T: Real> Product<'_, T> {
     /// Rows × cols of the product, the first of them at `c`, as the caller's C has them.
     #[inline(always)]
-    pub(super) fn finished(&self, c: *mut O::Real, rows: Range<usize>, cols: Range<usize>) -> Finished<O::Real> {
+    pub(super) fn finished(&self, c: *mut T, rows: Range<usize>, cols: Range<usize>) -> Finished<T> {
         let (ldc, rows, cols) = if self.turned { (self.c_col, cols, rows) } else { (self.c_row, rows, cols) };
         Finished { c, ldc, row: rows.start, col: cols.start, rows: rows.len(), cols: cols.len() }
     }
@@ -102,9 +110,9 @@ fn is_short(n: usize, k: usize, size: usize) -> bool {
 }
 
 impl Plan {
-    fn new<O: Operand>(isa: Isa, m: usize, n: usize, k: usize, a: View<O>, b: View<O>) -> Plan {
-        let (mr, nr, size) = (tile_rows(isa), panel_width::<O::Real>(isa), size_of::<O::Real>());
-        let direct = O::direct(a.ptr).is_some();
+    fn new<T: Real>(isa: Isa, m: usize, n: usize, k: usize, a: View<T>, b: View<T>) -> Plan {
+        let (mr, nr, size) = (tile_rows(isa), panel_width::<T>(isa), size_of::<T>());
+        let direct = a.direct_at(0, 0).is_some();
         // Reading A in place saves its packing, which matters where few columns share it. Rows at multiples of 4 KiB
         // compete for the same lines of a cache, of 2 KiB nearly so.
         let crowded = |rows: usize, stride: usize| rows > 4 * mr && (stride * size).is_multiple_of(2048);
@@ -156,7 +164,7 @@ impl Layout {
     }
 }
 
-impl<O: Operand> Product<'_, O> {
+impl<T: Real> Product<'_, T> {
     /// The plan of a product that wants no workspace and one thread.
     pub(super) fn small(&self, ctx: &Context, threads: usize) -> Option<Plan> {
         let plan = Plan::new(ctx.isa(), self.m, self.n, self.k, self.a, self.b).small(self.m, self.n, self.k)?;
@@ -164,9 +172,9 @@ impl<O: Operand> Product<'_, O> {
     }
 
     /// Columns before those whose tiles begin where lines of C do, and of a B in place: a panel of their own, where it pays.
-    pub(super) fn lead(&self, isa: Isa, b: Source, c: *const O::Real) -> usize {
-        let line = LINE / size_of::<O::Real>();
-        let past = |p: *const O::Real| (LINE - p.addr() % LINE) % LINE / size_of::<O::Real>();
+    pub(super) fn lead(&self, isa: Isa, b: Source, c: *const T) -> usize {
+        let line = LINE / size_of::<T>();
+        let past = |p: *const T| (LINE - p.addr() % LINE) % LINE / size_of::<T>();
         if self.groups()
             || !isa.vectors_are_lines()
             || self.n < ALIGN_COLS
@@ -179,14 +187,14 @@ impl<O: Operand> Product<'_, O> {
         let both = || {
             b == Source::InPlace
                 && self.b.row.is_multiple_of(line)
-                && O::direct(self.b.ptr).is_some_and(|b| past(b) == lead)
+                && self.b.direct_at(0, 0).is_some_and(|b| past(b) == lead)
         };
         if self.k <= ALIGN_DEPTH || both() { lead } else { 0 }
     }
 
     /// Whether steps are few and B is near.
     pub(super) fn is_short(&self) -> bool {
-        is_short(self.n, self.k, size_of::<O>())
+        is_short(self.n, self.k, size_of::<T>())
     }
 
     /// [`Epilogue::groups`] of what follows.
@@ -196,15 +204,15 @@ impl<O: Operand> Product<'_, O> {
 
     fn work(&self) -> Work {
         // f64 vectors hold half as many numbers.
-        Work::flops(2.0 * self.m as f64 * self.n as f64 * self.k as f64 * size_of::<O::Real>() as f64 / 4.0)
+        Work::flops(2.0 * self.m as f64 * self.n as f64 * self.k as f64 * size_of::<T>() as f64 / 4.0)
     }
 
     /// For `threads` at most.
     pub(super) fn layout(&self, ctx: &Context, threads: usize) -> Layout {
         let (m, n, k) = (self.m, self.n, self.k);
-        let nr = panel_width::<O::Real>(ctx.isa());
+        let nr = panel_width::<T>(ctx.isa());
         let plan = Plan::new(ctx.isa(), m, n, k, self.a, self.b);
-        let limit = B_LIMIT / size_of::<O::Real>();
+        let limit = B_LIMIT / size_of::<T>();
         let slab = plan.b == Source::Slab;
         let slab_k = if slab { k.min((limit / nr).next_multiple_of(K_BLOCK)) } else { k };
         let most_n = (limit / slab_k / nr * nr).clamp(nr, n.next_multiple_of(nr));
@@ -234,7 +242,7 @@ impl<O: Operand> Product<'_, O> {
 
     /// # Safety
     /// A and B are readable and C writable as the fields say; `x` is the layout of this product.
-    pub(super) unsafe fn run(&self, ctx: &Context, x: &Layout, c: *mut O::Real, scratch: &mut [O::Real]) {
+    pub(super) unsafe fn run(&self, ctx: &Context, x: &Layout, c: *mut T, scratch: &mut [T]) {
         let (packed, rest) = scratch.split_at_mut(x.b_len);
         let rest = Shared::new(rest);
         let lead = self.lead(ctx.isa(), x.plan.b, c);
@@ -271,8 +279,8 @@ impl<O: Operand> Product<'_, O> {
     }
 
     /// Panel j of block q of k starts at q·K_BLOCK·columns + j·nr·(depth of the block).
-    fn pack_b(&self, ctx: &Context, workers: usize, cols: Range<usize>, depth: Range<usize>, packed: &mut [O::Real]) {
-        let nr = panel_width::<O::Real>(ctx.isa());
+    fn pack_b(&self, ctx: &Context, workers: usize, cols: Range<usize>, depth: Range<usize>, packed: &mut [T]) {
+        let nr = panel_width::<T>(ctx.isa());
         let panels = cols.len().div_ceil(nr);
         let blocks = depth.len().div_ceil(K_BLOCK);
         // A task is a run of panels of one block of k.
@@ -298,8 +306,8 @@ impl<O: Operand> Product<'_, O> {
                 k,
             };
             // The strip lies in B; dst holds its panels, whose width is a multiple of the vector.
-            let last = panel_row::<O::Real>(ctx.isa(), strip.width % nr);
-            ctx.dispatch(&PackPanels(strip, dst.as_mut_ptr(), last));
+            let last = panel_row::<T>(ctx.isa(), strip.width % nr);
+            ctx.dispatch(&StoredPanels(strip, self.b.stored, dst.as_mut_ptr(), last));
         });
     }
 }

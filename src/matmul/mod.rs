@@ -47,7 +47,7 @@ pub(crate) use blocking::ROW_GROUP;
 pub use blocking::{DEALT_BLOCK, K_BLOCK};
 pub(crate) use driver::panel_width;
 pub(crate) use epilogue::{Epilogue, Finished, Step};
-pub(crate) use pack::{PackPanels, Strip};
+pub(crate) use pack::{Numbers, PackPanels, Strip};
 pub(crate) use packed::{Multiply, Panels};
 pub(crate) use path::{ascending_scratch, multiply, multiply_ascending};
 pub(crate) use tile::{Next, Tiles};
@@ -121,6 +121,7 @@ pub fn matmul_f32(
         return Ok(());
     }
     let f = "matmul_f32";
+    let (a, b) = (Numbers::Direct(a), Numbers::Direct(b));
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
@@ -151,6 +152,7 @@ pub fn matmul_f64(
         return Ok(());
     }
     let f = "matmul_f64";
+    let (a, b) = (Numbers::Direct(a), Numbers::Direct(b));
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
@@ -179,6 +181,7 @@ pub fn matmul_bf16(
     ldc: usize,
 ) -> Result {
     let f = "matmul_bf16";
+    let (a, b) = (Numbers::Bf16(a), Numbers::Bf16(b));
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
@@ -206,6 +209,7 @@ pub fn matmul_f16(
     ldc: usize,
 ) -> Result {
     let f = "matmul_f16";
+    let (a, b) = (Numbers::F16(a), Numbers::F16(b));
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     x.check(c.len(), 1, [0; 3])?;
     multiply(ctx, &x, c)
@@ -241,6 +245,7 @@ pub fn matmul_batched_f32(
     stride_c: usize,
 ) -> Result {
     let f = "matmul_batched_f32";
+    let (a, b) = (Numbers::Direct(a), Numbers::Direct(b));
     let x = Args { function: f, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, ldc, epilogue: None };
     let strides = [stride_a, stride_b, stride_c];
     x.check(c.len(), batch, strides)?;

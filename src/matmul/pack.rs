@@ -24,10 +24,10 @@ pub(crate) trait Operand: Copy + Default + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for reading min(n, LANES) elements.
     unsafe fn load_up_to<S: Simd>(s: S, p: *const Self, n: usize) -> <Self::Real as Real>::Wide<S>;
-    /// The same of eight lanes.
+    /// Eight lanes, the first `n` ≤ 8 of them loaded and widened, the others zero.
     ///
     /// # Safety
-    /// `p` is valid for reading min(n, 8) elements.
+    /// `p` is valid for reading `n` elements.
     unsafe fn load_dealt<S: Simd>(s: S, p: *const Self, n: usize) -> <Self::Real as Real>::Dealt<S>;
     /// Twice eight lanes.
     ///
@@ -57,7 +57,7 @@ macro_rules! direct {
             #[inline(always)]
             unsafe fn load_dealt<S: Simd>(s: S, p: *const $t, n: usize) -> <$t as Real>::Dealt<S> {
                 // SAFETY: the contract.
-                unsafe { <$t as Real>::Dealt::<S>::load_up_to(s, p, n) }
+                unsafe { <$t as Real>::Dealt::<S>::load_first(s, p, n) }
             }
             #[inline(always)]
             unsafe fn load_dealt2<S: Simd>(s: S, p: *const $t) -> [<$t as Real>::Dealt<S>; 2] {
@@ -91,7 +91,7 @@ macro_rules! widened {
             #[inline(always)]
             unsafe fn load_dealt<S: Simd>(s: S, p: *const $t, n: usize) -> V8<S> {
                 // SAFETY: the contract.
-                V8(s.halves(unsafe { <$t as Storage>::load_first(s, p, n.min(LANES / 2)) }).0)
+                V8(s.halves(unsafe { <$t as Storage>::load_first(s, p, n) }).0)
             }
             #[inline(always)]
             unsafe fn load_dealt2<S: Simd>(s: S, p: *const $t) -> [V8<S>; 2] {
@@ -103,6 +103,50 @@ macro_rules! widened {
     )*};
 }
 widened! { bf16 f16 }
+
+/// What the numbers of a matrix are stored as: as they are computed in, or halves, which are computed in f32.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Direct,
+    Bf16,
+    F16,
+}
+
+/// The numbers of a matrix that is multiplied: `T`, or what is widened to it.
+#[derive(Clone, Copy)]
+pub(crate) enum Numbers<'a, T> {
+    Direct(&'a [T]),
+    Bf16(&'a [bf16]),
+    F16(&'a [f16]),
+}
+
+impl<'a, T> Numbers<'a, T> {
+    pub(super) fn len(self) -> usize {
+        match self {
+            Numbers::Direct(x) => x.len(),
+            Numbers::Bf16(x) => x.len(),
+            Numbers::F16(x) => x.len(),
+        }
+    }
+
+    /// Those from `start` on.
+    pub(super) fn skip(self, start: usize) -> Numbers<'a, T> {
+        match self {
+            Numbers::Direct(x) => Numbers::Direct(x.get(start..).unwrap_or(&[])),
+            Numbers::Bf16(x) => Numbers::Bf16(x.get(start..).unwrap_or(&[])),
+            Numbers::F16(x) => Numbers::F16(x.get(start..).unwrap_or(&[])),
+        }
+    }
+
+    /// Where they are, and as what.
+    pub(super) fn place(self) -> (*const T, Stored) {
+        match self {
+            Numbers::Direct(x) => (x.as_ptr(), Stored::Direct),
+            Numbers::Bf16(x) => (x.as_ptr().cast(), Stored::Bf16),
+            Numbers::F16(x) => (x.as_ptr().cast(), Stored::F16),
+        }
+    }
+}
 
 /// A strip `width` wide and `k` deep; element (i, p) stands at `src + i·across + p·along`, one of the strides being 1.
 #[derive(Clone, Copy)]
@@ -220,16 +264,13 @@ impl<O: Operand> Strip<O> {
     /// The strip is readable; k·stride + SLACK elements are writable at `dst`.
     #[inline(always)]
     pub(super) unsafe fn pack<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
-        // SAFETY: the contract.
-        unsafe {
-            if self.across == 1 {
-                self.copy(s, dst, stride);
-            } else if let Some(src) = O::direct(self.src) {
-                let Strip { across, along, width, k, .. } = self;
-                Strip { src, across, along, width, k }.turn(s, dst, stride);
-            } else {
-                self.widen_and_turn(s, dst, stride);
-            }
+        if self.across == 1 {
+            s.outline(&CopyColumns { strip: self, dst, stride });
+        } else if let Some(src) = O::direct(self.src) {
+            let Strip { across, along, width, k, .. } = self;
+            s.outline(&TurnColumns { strip: Strip { src, across, along, width, k }, dst, stride });
+        } else {
+            s.outline(&WidenColumns { strip: self, dst, stride });
         }
     }
 
@@ -282,12 +323,32 @@ impl<O: Operand> Strip<O> {
                         }
                     }
                     let part = Strip { src: stage.cast_const(), across: STAGE, along: 1, width, k };
-                    part.turn(s, dst.add(p0 * stride + i0), stride);
+                    s.outline(&TurnColumns { strip: part, dst: dst.add(p0 * stride + i0), stride });
                 }
             }
         }
     }
 }
+
+/// Ways of [`Strip::pack`] as functions of their own, which packing as panels and as tiles share.
+macro_rules! ways {
+    ($($name:ident: $bound:ident, $real:ty, $way:ident)*) => {$(
+        struct $name<T: $bound> {
+            strip: Strip<T>,
+            dst: *mut $real,
+            stride: usize,
+        }
+        impl<T: $bound> Kernel for &$name<T> {
+            type Out = ();
+            #[inline(always)]
+            fn run<S: Simd>(self, s: S) {
+                // SAFETY: the contract of Strip::pack, which makes it.
+                unsafe { self.strip.$way(s, self.dst, self.stride) }
+            }
+        }
+    )*};
+}
+ways! { CopyColumns: Operand, T::Real, copy  WidenColumns: Operand, T::Real, widen_and_turn  TurnColumns: Real, T, turn }
 
 /// [`Strip::pack_panels`] of the instruction set's width as a function of its own: strip, destination, rows of the last panel.
 pub(crate) struct PackPanels<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
@@ -313,6 +374,41 @@ impl<O: Operand> Kernel for &PackTiles<O> {
     fn run<S: Simd>(self, s: S) {
         // SAFETY: the contract of whoever made it.
         unsafe { if S::COMPACT { self.0.one_by_one(self.1, self.2) } else { self.0.pack_tiles(s, self.1, self.2) } }
+    }
+}
+
+/// Runs a kernel on the strip as what it is stored as.
+macro_rules! stored {
+    ($($(#[$doc:meta])* $name:ident runs $kernel:ident)*) => {$(
+        $(#[$doc])*
+        pub(super) struct $name<T: Real>(pub Strip<T>, pub Stored, pub *mut T, pub usize);
+
+        impl<T: Real> Kernel for &$name<T> {
+            type Out = ();
+            #[inline(always)]
+            fn run<S: Simd>(self, s: S) {
+                let $name(strip, stored, dst, height) = *self;
+                match stored {
+                    Stored::Bf16 if T::OF_HALVES => s.outline(&$kernel(strip.cast::<bf16>(), dst.cast(), height)),
+                    Stored::F16 if T::OF_HALVES => s.outline(&$kernel(strip.cast::<f16>(), dst.cast(), height)),
+                    _ => s.outline(&$kernel(strip, dst, height)),
+                }
+            }
+        }
+    )*};
+}
+stored! {
+    /// [`PackPanels`] of any storage.
+    StoredPanels runs PackPanels
+    /// [`PackTiles`] of any storage.
+    StoredTiles runs PackTiles
+}
+
+impl<T> Strip<T> {
+    #[inline(always)]
+    fn cast<O>(self) -> Strip<O> {
+        let Strip { src, across, along, width, k } = self;
+        Strip { src: src.cast(), across, along, width, k }
     }
 }
 

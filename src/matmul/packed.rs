@@ -6,7 +6,7 @@
 use super::block::{most_rows, runs};
 use super::blocking::{K_BLOCK, tile_rows, tile_vectors};
 use super::driver::{View, panel_width};
-use super::pack::{PackPanels, PackTiles, SLACK, Strip};
+use super::pack::{PackPanels, PackTiles, SLACK, Stored, Strip};
 use super::tile::{LINE, Next, Tiles};
 use crate::context::Context;
 use crate::parallel::{Shared, Work};
@@ -55,7 +55,7 @@ impl<'a> Panels<'a> {
         let panels = n.div_ceil(nr);
         let (blocks, run) = (k.div_ceil(K_BLOCK), 4);
         let runs = panels.div_ceil(run);
-        let view = View { ptr: b.as_ptr(), row, col };
+        let view = View { ptr: b.as_ptr(), stored: Stored::Direct, row, col };
         let shared = Shared::new(&mut *dst);
         ctx.for_each(Work::elements(b.len(), 0.1), groups * blocks * runs, |task| {
             let (group, block, first) = (task / (blocks * runs), task / runs % blocks, task % runs * run);
@@ -105,7 +105,7 @@ impl Kernel for &Multiply<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let nr = const { panel_width::<f32>(S::ISA) };
-        let few = self.rows <= FEW;
+        let few = self.rows <= FEW && !S::COMPACT;
         // Rows at even distances compete for the same lines of a cache, unless one tile has them all.
         let pack = self.rows > const { tile_rows(S::ISA) };
         let panels = self.b.n.div_ceil(nr);
@@ -164,14 +164,7 @@ impl Piece<'_, '_> {
                 };
                 // The next panel stands behind this one.
                 let lines = k.div_ceil(LINE / size_of::<f32>());
-                let rows_per_tile = Next::<f32>::rows_per_tile(k, lines).max(1);
-                let skipped = done * rows_per_tile;
-                let next = Next {
-                    ptr: b.wrapping_add(nr * k + skipped * k),
-                    row: k,
-                    lines,
-                    tiles: nr.saturating_sub(skipped).div_ceil(rows_per_tile),
-                };
+                let next = Next::new(b.wrapping_add(nr * k), k, lines, nr, k, done);
                 let tiles_of = Tiles {
                     tiles,
                     rows: height,

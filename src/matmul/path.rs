@@ -5,7 +5,7 @@ use super::block::Small;
 use super::blocking::{narrow_rows, turn_cost};
 use super::driver::{Layout, Plan, Product, View};
 use super::epilogue::{Finished, finish};
-use super::pack::Operand;
+use super::pack::Numbers;
 use super::real::Real;
 use super::{Transpose, dot, rank, sweep};
 use crate::context::Context;
@@ -16,18 +16,18 @@ use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd};
 
 /// The path of a product: what keeps its order of summation fastest.
-enum Path<'a, O: Operand> {
+enum Path<'a, T: Real> {
     Nothing,
     NoDepth,
     /// The dealt order; elements of workspace for a copy of the few rows or columns.
     Dealt(usize),
-    Small(Product<'a, O>, Plan),
-    Swept(Product<'a, O>, sweep::Cut),
-    Ranked(Product<'a, O>),
-    Blocks(Product<'a, O>, Layout),
+    Small(Product<'a, T>, Plan),
+    Swept(Product<'a, T>, sweep::Cut),
+    Ranked(Product<'a, T>),
+    Blocks(Product<'a, T>, Layout),
 }
 
-impl<O: Operand> Path<'_, O> {
+impl<T: Real> Path<'_, T> {
     fn scratch_len(&self) -> usize {
         match self {
             Path::Dealt(len) => *len,
@@ -38,7 +38,7 @@ impl<O: Operand> Path<'_, O> {
     }
 }
 
-impl<O: Operand> Args<'_, O> {
+impl<T: Real> Args<'_, T> {
     /// [`Epilogue::groups`](super::Epilogue::groups) of what follows.
     fn groups(&self) -> bool {
         self.epilogue.is_some_and(|e| e.groups())
@@ -49,12 +49,12 @@ impl<O: Operand> Args<'_, O> {
         self.m <= 4 && self.trans_b == Transpose::Yes
     }
 
-    fn path(&self, ctx: &Context, threads: usize) -> Path<'_, O> {
+    fn path(&self, ctx: &Context, threads: usize) -> Path<'_, T> {
         self.path_in(ctx, threads, ctx.batch_invariant())
     }
 
     /// The path, where `ascending` rules out the dealt order.
-    fn path_in(&self, ctx: &Context, threads: usize, ascending: bool) -> Path<'_, O> {
+    fn path_in(&self, ctx: &Context, threads: usize, ascending: bool) -> Path<'_, T> {
         if self.m == 0 || self.n == 0 {
             return Path::Nothing;
         }
@@ -66,20 +66,20 @@ impl<O: Operand> Args<'_, O> {
         if self.trans_a == Transpose::No && few && !ascending && !self.groups() {
             return Path::Dealt(dealt_scratch(self));
         }
-        let view = |slice: &[O], transpose, ld| match transpose {
-            Transpose::No => View { ptr: slice.as_ptr(), row: ld, col: 1 },
-            Transpose::Yes => View { ptr: slice.as_ptr(), row: 1, col: ld },
+        let view = |numbers: Numbers<'_, T>, transpose, ld| {
+            let (ptr, stored) = numbers.place();
+            let (row, col) = if transpose == Transpose::No { (ld, 1) } else { (1, ld) };
+            View { ptr, stored, row, col }
         };
         let (a, b) = (view(self.a, self.trans_a, self.lda), view(self.b, self.trans_b, self.ldb));
         // Lanes run along the columns of C, or along its rows where it has too few columns to fill them.
         // What must be turned for that, which takes the longer the more rows it has, counts too.
         let half = narrow_rows(ctx.isa()) > 0;
-        let lanes =
-            |x: usize| if half && x <= O::Real::HALF { O::Real::HALF } else { x.next_multiple_of(O::Real::LANES) };
+        let lanes = |x: usize| if half && x <= T::HALF { T::HALF } else { x.next_multiple_of(T::LANES) };
         let turns = |apart: bool, rows: usize| if apart { rows * turn_cost(ctx.isa()) } else { 0 };
         let across = self.m * lanes(self.n) + turns(b.col != 1, self.n);
         let fuller = self.n * lanes(self.m) + turns(a.row != 1, self.m) < across;
-        let turned = self.n <= O::Real::LANES * 3 / 4 && fuller && !self.groups();
+        let turned = self.n <= T::LANES * 3 / 4 && fuller && !self.groups();
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
@@ -102,7 +102,7 @@ impl<O: Operand> Args<'_, O> {
 
     /// # Safety
     /// `c` holds C; the path is this product's, on at most `threads`, and `scratch` as long as it says.
-    unsafe fn run(&self, ctx: &Context, threads: usize, path: &Path<'_, O>, c: *mut O::Real, scratch: &mut [O::Real]) {
+    unsafe fn run(&self, ctx: &Context, threads: usize, path: &Path<'_, T>, c: *mut T, scratch: &mut [T]) {
         match path {
             Path::Nothing => {}
             Path::NoDepth => {
@@ -129,7 +129,7 @@ impl<O: Operand> Args<'_, O> {
 ///
 /// # Errors
 /// `OutOfMemory`, before C is touched.
-pub(crate) fn multiply<O: Operand>(ctx: &Context, x: &Args<'_, O>, c: &mut [O::Real]) -> Result {
+pub(crate) fn multiply<T: Real>(ctx: &Context, x: &Args<'_, T>, c: &mut [T]) -> Result {
     let path = x.path(ctx, ctx.num_threads());
     follow(ctx, x, &path, c)
 }
@@ -138,19 +138,19 @@ pub(crate) fn multiply<O: Operand>(ctx: &Context, x: &Args<'_, O>, c: &mut [O::R
 ///
 /// # Errors
 /// As there.
-pub(crate) fn multiply_ascending<O: Operand>(ctx: &Context, x: &Args<'_, O>, c: &mut [O::Real]) -> Result {
+pub(crate) fn multiply_ascending<T: Real>(ctx: &Context, x: &Args<'_, T>, c: &mut [T]) -> Result {
     let path = x.path_in(ctx, ctx.num_threads(), true);
     follow(ctx, x, &path, c)
 }
 
 /// Elements of workspace that [`multiply_ascending`] takes.
-pub(crate) fn ascending_scratch<O: Operand>(ctx: &Context, x: &Args<'_, O>) -> usize {
+pub(crate) fn ascending_scratch<T: Real>(ctx: &Context, x: &Args<'_, T>) -> usize {
     x.path_in(ctx, ctx.num_threads(), true).scratch_len()
 }
 
-fn follow<O: Operand>(ctx: &Context, x: &Args<'_, O>, path: &Path<'_, O>, c: &mut [O::Real]) -> Result {
+fn follow<T: Real>(ctx: &Context, x: &Args<'_, T>, path: &Path<'_, T>, c: &mut [T]) -> Result {
     let len = path.scratch_len();
-    let mut scratch = if len > 0 { Some(Scratch::take::<O::Real>(x.function, len)?) } else { None };
+    let mut scratch = if len > 0 { Some(Scratch::take::<T>(x.function, len)?) } else { None };
     let scratch = scratch.as_mut().map_or(&mut [][..], |scratch| scratch.slice(len));
     // SAFETY: callers checked that A, B and C hold their dimensions.
     unsafe { x.run(ctx, ctx.num_threads(), path, c.as_mut_ptr(), scratch) };
@@ -162,12 +162,12 @@ fn follow<O: Operand>(ctx: &Context, x: &Args<'_, O>, path: &Path<'_, O>, c: &mu
 ///
 /// # Errors
 /// `OutOfMemory`, before C is touched.
-pub(crate) fn multiply_batched<O: Operand>(
+pub(crate) fn multiply_batched<T: Real>(
     ctx: &Context,
-    x: &Args<'_, O>,
+    x: &Args<'_, T>,
     batch: usize,
     strides: [usize; 3],
-    c: &mut [O::Real],
+    c: &mut [T],
 ) -> Result {
     // Without elements of C there may be any number of items.
     if x.m == 0 || x.n == 0 {
@@ -179,11 +179,11 @@ pub(crate) fn multiply_batched<O: Operand>(
     let threads = if apart { 1 } else { ctx.num_threads() };
     let workers = if apart { ctx.workers(Work::flops(flops * batch as f64), batch) } else { 1 };
     let len = x.path(ctx, threads).scratch_len();
-    let mut scratch = Scratch::take::<O::Real>(x.function, workers * len)?;
-    let scratch = Shared::new(scratch.slice::<O::Real>(workers * len));
+    let mut scratch = Scratch::take::<T>(x.function, workers * len)?;
+    let scratch = Shared::new(scratch.slice::<T>(workers * len));
     let c = Shared::new(c);
     let item = |worker: usize, i: usize| {
-        let x = Args { a: x.a.get(i * strides[0]..).unwrap_or(&[]), b: x.b.get(i * strides[1]..).unwrap_or(&[]), ..*x };
+        let x = Args { a: x.a.skip(i * strides[0]), b: x.b.skip(i * strides[1]), ..*x };
         // SAFETY: a worker's number is its own.
         let scratch = unsafe { scratch.piece(worker * len..(worker + 1) * len) };
         // SAFETY: callers checked that every item lies in A, B and C, and that those of C are disjoint.
@@ -198,16 +198,16 @@ pub(crate) fn multiply_batched<O: Operand>(
 }
 
 /// What [`deal`] copies: the few rows or columns, where they are not rows of numbers to compute with.
-fn dealt_scratch<O: Operand>(x: &Args<'_, O>) -> usize {
+fn dealt_scratch<T: Real>(x: &Args<'_, T>) -> usize {
     let (few, rows) = if x.few_rows() { (x.m, true) } else { (x.n, x.trans_b == Transpose::Yes || x.k == 1) };
-    if rows && O::direct(x.a.as_ptr()).is_some() { 0 } else { few * x.k }
+    if rows && matches!(x.a, Numbers::Direct(_)) { 0 } else { few * x.k }
 }
 
 /// The dealt order: rows of A against rows of B, or against columns of B turned into rows.
 ///
 /// # Safety
 /// As [`Args::run`].
-unsafe fn deal<O: Operand>(ctx: &Context, threads: usize, x: &Args<'_, O>, c: *mut O::Real, scratch: &mut [O::Real]) {
+unsafe fn deal<T: Real>(ctx: &Context, threads: usize, x: &Args<'_, T>, c: *mut T, scratch: &mut [T]) {
     let k = x.k;
     let few_rows = x.few_rows();
     let (few, many) = if few_rows { (x.m, x.n) } else { (x.n, x.m) };
@@ -216,18 +216,19 @@ unsafe fn deal<O: Operand>(ctx: &Context, threads: usize, x: &Args<'_, O>, c: *m
         (false, Transpose::Yes) => (x.b, x.ldb, 1),
         (false, Transpose::No) => (x.b, 1, x.ldb),
     };
-    let (few_ptr, ldx) = match O::direct(rows.as_ptr()) {
-        Some(ptr) if scratch.is_empty() => (ptr, ld),
+    let (few_ptr, ldx) = match rows {
+        Numbers::Direct(rows) if scratch.is_empty() => (rows.as_ptr(), ld),
         _ => {
-            for (i, row) in scratch.chunks_exact_mut(k).enumerate() {
-                for (p, v) in row.iter_mut().enumerate() {
-                    *v = rows[i * ld + p * step].widen();
-                }
+            match rows {
+                Numbers::Direct(rows) => gather(rows, ld, step, k, scratch, |v| v),
+                Numbers::Bf16(rows) => gather(rows, ld, step, k, scratch, |v| v.to_f32().into()),
+                Numbers::F16(rows) => gather(rows, ld, step, k, scratch, |v| v.to_f32().into()),
             }
             (scratch.as_ptr(), k)
         }
     };
     let (w, ldw) = if few_rows { (x.b, x.ldb) } else { (x.a, x.lda) };
+    let (w, w_stored) = w.place();
     let dots = dot::Dots {
         few,
         few_are_rows: few_rows,
@@ -235,7 +236,8 @@ unsafe fn deal<O: Operand>(ctx: &Context, threads: usize, x: &Args<'_, O>, c: *m
         k,
         x: few_ptr,
         ldx,
-        w: w.as_ptr(),
+        w,
+        w_stored,
         ldw,
         c,
         c_few: if few_rows { x.ldc } else { 1 },
@@ -248,17 +250,26 @@ unsafe fn deal<O: Operand>(ctx: &Context, threads: usize, x: &Args<'_, O>, c: *m
     unsafe { dots.run(ctx, threads) };
 }
 
-/// k = 0: C = beta·C, and the epilogue.
-struct NoDepth<'a, 'b, O: Operand> {
-    args: &'a Args<'b, O>,
-    c: *mut O::Real,
+/// Copies rows of `k` numbers, `step` apart, to `out`, one behind the other.
+fn gather<O: Copy, T>(rows: &[O], ld: usize, step: usize, k: usize, out: &mut [T], widen: impl Fn(O) -> T) {
+    for (i, row) in out.chunks_exact_mut(k).enumerate() {
+        for (p, v) in row.iter_mut().enumerate() {
+            *v = widen(rows[i * ld + p * step]);
+        }
+    }
 }
 
-impl<O: Operand> Kernel for NoDepth<'_, '_, O> {
+/// k = 0: C = beta·C, and the epilogue.
+struct NoDepth<'a, 'b, T: Real> {
+    args: &'a Args<'b, T>,
+    c: *mut T,
+}
+
+impl<T: Real> Kernel for NoDepth<'_, '_, T> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (x, zero) = (self.args, O::Real::default());
+        let (x, zero) = (self.args, T::default());
         // SAFETY: C holds m rows of n (promise of Args::run).
         unsafe {
             for i in 0..x.m {

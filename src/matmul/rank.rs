@@ -2,7 +2,6 @@
 
 use super::driver::{Pointer, Product};
 use super::epilogue::finish;
-use super::pack::Operand;
 use super::real::{Real, Vector};
 use super::tile::LINE;
 use crate::context::Context;
@@ -17,13 +16,13 @@ const DEPTH: usize = 4;
 const PIECE: usize = 84;
 
 /// Whether a product goes this way.
-pub(super) fn is_ranked<O: Operand>(x: &Product<'_, O>) -> bool {
-    O::direct(x.b.ptr).is_some() && x.k <= DEPTH && x.b.col == 1 && x.c_col == 1 && x.n >= O::Real::LANES
+pub(super) fn is_ranked<T: Real>(x: &Product<'_, T>) -> bool {
+    x.b.direct_at(0, 0).is_some() && x.k <= DEPTH && x.b.col == 1 && x.c_col == 1 && x.n >= T::LANES
 }
 
 /// # Safety
 /// As [`Product::run`]; the product [`is_ranked`].
-pub(super) unsafe fn run<O: Operand>(x: &Product<'_, O>, ctx: &Context, threads: usize, c: *mut O::Real) {
+pub(super) unsafe fn run<T: Real>(x: &Product<'_, T>, ctx: &Context, threads: usize, c: *mut T) {
     let tasks = x.m.div_ceil(PIECE);
     // Writing C is what takes the time.
     let workers = ctx.workers(Work::elements(x.m * x.n, 0.15), threads.min(tasks));
@@ -34,19 +33,19 @@ pub(super) unsafe fn run<O: Operand>(x: &Product<'_, O>, ctx: &Context, threads:
     });
 }
 
-struct Piece<'a, 'b, O: Operand> {
-    product: &'a Product<'b, O>,
+struct Piece<'a, 'b, T: Real> {
+    product: &'a Product<'b, T>,
     rows: Range<usize>,
-    c: *mut O::Real,
+    c: *mut T,
 }
 
-impl<O: Operand> Kernel for Piece<'_, '_, O> {
+impl<T: Real> Kernel for Piece<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let x = self.product;
-        let (Some(a), Some(b)) = (O::direct(x.a.ptr), O::direct(x.b.ptr)) else { return };
+        let (Some(a), Some(b)) = (x.a.direct_at(0, 0), x.b.direct_at(0, 0)) else { return };
         let (mut row, end) = (self.rows.start, self.rows.end);
         while row < end {
             let rows = Rows {
@@ -125,11 +124,24 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
                     a[i][p] = T::Wide::<S>::splat(s, *a0.add(i * a_row + p * a_col));
                 }
             }
+            // Vectors that are lines have masks.
+            let head = if S::LINES && S::MASKS { c0.align_offset(LINE).min(cols) % T::LANES } else { 0 };
+            let end = head + (cols - head) / T::LANES * T::LANES;
+            // With masks, a part of a vector goes through the same loop as whole ones.
             macro_rules! vector {
                 ($j:expr, $n:expr) => {
+                    macro_rules! load {
+                        ($p:expr) => {
+                            if S::MASKS {
+                                T::Wide::<S>::load_first(s, $p, $n)
+                            } else {
+                                T::Wide::<S>::load_up_to(s, $p, $n)
+                            }
+                        };
+                    }
                     let mut b = [zero; K];
                     for p in 0..K {
-                        b[p] = T::Wide::<S>::load_up_to(s, b0.add(p * b_row + $j), $n);
+                        b[p] = load!(b0.add(p * b_row + $j));
                     }
                     for i in 0..M {
                         let mut sum = zero;
@@ -137,18 +149,28 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
                             sum = T::Wide::<S>::fma(s, a[i][p], b[p], sum);
                         }
                         let c = c0.add(i * c_row + $j);
-                        let start =
-                            if keeps { T::Wide::<S>::mul(s, beta, T::Wide::<S>::load_up_to(s, c, $n)) } else { zero };
+                        let start = if keeps { T::Wide::<S>::mul(s, beta, load!(c)) } else { zero };
                         T::Wide::<S>::fma(s, alpha, sum, start).store_up_to(s, c, $n);
                     }
                 };
             }
-            let head = if S::LINES { c0.align_offset(LINE).min(cols) % T::LANES } else { 0 };
-            let end = head + (cols - head) / T::LANES * T::LANES;
-            if head > 0 {
-                vector!(0, head);
+            if S::MASKS {
+                let mut j = 0;
+                while j < cols {
+                    let run = match j {
+                        _ if j < head => head,
+                        _ if j < end => end,
+                        _ => cols,
+                    };
+                    let lanes = T::LANES.min(run - j);
+                    while j < run {
+                        vector!(j, lanes);
+                        j += lanes;
+                    }
+                }
+                return;
             }
-            for j in (head..end).step_by(T::LANES) {
+            for j in (0..end).step_by(T::LANES) {
                 vector!(j, T::LANES);
             }
             if end < cols {

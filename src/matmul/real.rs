@@ -1,14 +1,21 @@
 //! What products compute in: f32 or f64, and the vectors of each.
 
+use super::pack::Operand;
 use crate::scratch::Number;
 use crate::simd::{Isa, LANES, Simd};
 use std::ops::{Add, Mul};
 
 /// f32 or f64.
 pub(crate) trait Real:
-    Number + Default + PartialEq + Add<Output = Self> + Mul<Output = Self> + Send + Sync + 'static
+    Operand<Real = Self> + Number + PartialEq + Add<Output = Self> + Mul<Output = Self> + From<f32>
 {
     const ONE: Self;
+    const ZEROS: &'static Pair<Self>;
+    const MINUS_ZEROS: &'static Pair<Self>;
+    /// Whether halves are computed in it.
+    const OF_HALVES: bool;
+    /// Itself, where halves are computed in it.
+    fn to_f32(self) -> f32;
     /// Lanes of [`Real::Wide`].
     const LANES: usize;
     /// Lanes of [`Real::Narrow`].
@@ -30,6 +37,10 @@ pub(crate) trait Real:
     /// Rows 0 to `last` of the block are valid for reading, `dst` for writing as said.
     unsafe fn turn<S: Simd>(s: S, side: usize, p: *const Self, ld: usize, last: usize, dst: *mut Self, stride: usize);
 }
+
+/// As many numbers as two vectors hold at most, which lie in whole lines of the cache.
+#[repr(align(64))]
+pub(crate) struct Pair<T>(pub [T; 2 * LANES]);
 
 /// A vector of `T`.
 pub(crate) trait Vector<S: Simd, T>: Copy {
@@ -159,12 +170,19 @@ vector!(D8, f64, 8, splat_d fma_d mul_d fma_splat_d load_d store_d load_first_d 
 
 impl Real for f32 {
     const ONE: f32 = 1.0;
+    const ZEROS: &'static Pair<f32> = &Pair([0.0; 2 * LANES]);
+    const MINUS_ZEROS: &'static Pair<f32> = &Pair([-0.0; 2 * LANES]);
+    const OF_HALVES: bool = true;
     const LANES: usize = LANES;
     const HALF: usize = LANES / 2;
     type Wide<S: Simd> = V16<S>;
     type Narrow<S: Simd> = V8<S>;
     type Dealt<S: Simd> = V8<S>;
 
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
     #[inline(always)]
     fn fma<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
         if S::FUSED { a.mul_add(b, c) } else { a * b + c }
@@ -195,12 +213,19 @@ impl Real for f32 {
 
 impl Real for f64 {
     const ONE: f64 = 1.0;
+    const ZEROS: &'static Pair<f64> = &Pair([0.0; 2 * LANES]);
+    const MINUS_ZEROS: &'static Pair<f64> = &Pair([-0.0; 2 * LANES]);
+    const OF_HALVES: bool = false;
     const LANES: usize = LANES / 2;
     const HALF: usize = LANES / 2;
     type Wide<S: Simd> = D8<S>;
     type Narrow<S: Simd> = D8<S>;
     type Dealt<S: Simd> = D8<S>;
 
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
     #[inline(always)]
     fn fma<S: Simd>(a: f64, b: f64, c: f64) -> f64 {
         if S::FUSED { a.mul_add(b, c) } else { a * b + c }

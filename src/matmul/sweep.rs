@@ -5,7 +5,6 @@ use super::block::runs;
 use super::blocking::{K_BLOCK, tile_vectors};
 use super::driver::{Pointer, Product};
 use super::epilogue::finish;
-use super::pack::Operand;
 use super::real::{Real, Vector};
 use crate::context::Context;
 use crate::parallel::{Shared, Work};
@@ -32,9 +31,9 @@ const CHUNK: usize = 192;
 const SUMS: usize = 16 * 1024;
 
 /// Whether a product goes this way.
-pub(super) fn is_swept<O: Operand>(x: &Product<'_, O>) -> bool {
-    let most = if (x.b.row * size_of::<O>()).is_multiple_of(4096) { ROWS_CROWDED } else { ROWS };
-    O::direct(x.b.ptr).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES && !(x.m > 1 && x.is_short())
+pub(super) fn is_swept<T: Real>(x: &Product<'_, T>) -> bool {
+    let most = if (x.b.row * size_of::<T>()).is_multiple_of(4096) { ROWS_CROWDED } else { ROWS };
+    x.b.direct_at(0, 0).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES && !(x.m > 1 && x.is_short())
 }
 
 /// How a product is cut.
@@ -47,7 +46,7 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    pub(super) fn new<O: Operand>(x: &Product<'_, O>, ctx: &Context, threads: usize) -> Cut {
+    pub(super) fn new<T: Real>(x: &Product<'_, T>, ctx: &Context, threads: usize) -> Cut {
         let work = Work::flops(2.0 * x.m as f64 * x.n as f64 * x.k as f64 * 2.0);
         let workers = ctx.workers(work, threads);
         // Long runs of each row for one thread; two pieces a worker for more.
@@ -69,13 +68,7 @@ fn stride(cols: usize) -> usize {
 
 /// # Safety
 /// As [`Product::run`]; the product [`is_swept`], cut so, and `scratch` is as long as that says.
-pub(super) unsafe fn run<O: Operand>(
-    x: &Product<'_, O>,
-    cut: &Cut,
-    ctx: &Context,
-    c: *mut O::Real,
-    scratch: &mut [O::Real],
-) {
+pub(super) unsafe fn run<T: Real>(x: &Product<'_, T>, cut: &Cut, ctx: &Context, c: *mut T, scratch: &mut [T]) {
     let c = Pointer(c);
     let scratch = Shared::new(scratch);
     ctx.for_each_worker(cut.workers, x.n.div_ceil(cut.width), |worker, task| {
@@ -86,21 +79,21 @@ pub(super) unsafe fn run<O: Operand>(
     });
 }
 
-struct Piece<'a, 'b, O: Operand> {
-    product: &'a Product<'b, O>,
+struct Piece<'a, 'b, T: Real> {
+    product: &'a Product<'b, T>,
     cols: Range<usize>,
-    c: *mut O::Real,
-    sums: &'a mut [O::Real],
+    c: *mut T,
+    sums: &'a mut [T],
 }
 
-impl<O: Operand> Kernel for Piece<'_, '_, O> {
+impl<T: Real> Kernel for Piece<'_, '_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let x = self.product;
         let c = self.c.wrapping_add(self.cols.start * x.c_col);
-        let (Some(a), Some(b)) = (O::direct(x.a.ptr), O::direct(x.b.at(0, self.cols.start))) else { return };
+        let (Some(a), Some(b)) = (x.a.direct_at(0, 0), x.b.direct_at(0, self.cols.start)) else { return };
         let sweep = Sweep {
             rows: x.m,
             cols: self.cols.len(),
@@ -214,12 +207,14 @@ struct Group<'a, T> {
 }
 
 impl<T: Real> Group<'_, T> {
-    #[inline(always)]
+    /// Not inlined, as it computes nothing itself.
+    #[inline(never)]
     fn run<S: Simd>(&self, s: S, height: usize) {
         // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands.
         macro_rules! sized {
             ($rows:literal $vectors:expr) => {
-                if self.sweep.a_col == 1 {
+                // A single row is its columns too.
+                if self.sweep.a_col == 1 && $rows > 1 {
                     s.outline(&Sized::<T, $rows, { $vectors }, true>(self))
                 } else {
                     s.outline(&Sized::<T, $rows, { $vectors }, false>(self))
@@ -307,7 +302,7 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
                     };
                 }
                 let mut left = self.0.steps.len();
-                while left >= 4 {
+                while left >= 4 && !S::COMPACT {
                     step!(0);
                     step!(1);
                     step!(2);
@@ -340,16 +335,22 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
         // SAFETY: the rows of A and of B from p on exist, those of B as wide as the columns, of which a tail is masked; sums
         // holds rows of whole vectors (Cut).
         unsafe {
-            while j + N * lanes <= end {
+            while !S::COMPACT && j + N * lanes <= end {
                 strip!(N, j, |p| T::Wide::<S>::load(s, p));
                 j += N * lanes;
             }
-            while j + lanes <= end {
+            // With masks, what is left of whole vectors and a part of one go the same way.
+            while N > 1 && !S::MASKS && !S::COMPACT && j + lanes <= end {
                 strip!(1, j, |p| T::Wide::<S>::load(s, p));
                 j += lanes;
             }
-            if j < end {
-                strip!(1, j, |p| T::Wide::<S>::load_first(s, p, end - j));
+            while j < end {
+                let width = lanes.min(end - j);
+                strip!(1, j, |p| T::Wide::<S>::load_first(s, p, width));
+                if !S::MASKS && !S::COMPACT {
+                    break;
+                }
+                j += lanes;
             }
         }
     }

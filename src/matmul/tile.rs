@@ -4,6 +4,7 @@ use super::blocking::{narrow_rows, tile_rows, tile_vectors};
 use super::real::{Real, Vector};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
+use std::ptr;
 
 /// A run of tiles of one size. Tile t has its operands at `a + t·a_step`, `b + t·b_step`, and joins C at `c + t·c_step`:
 /// `rows` × `cols` sums over one block of k.
@@ -37,23 +38,36 @@ pub(crate) struct Tiles<T> {
 /// For a C that is in the nearest cache already, or too small to ask for.
 pub(super) const NEAR: usize = usize::MAX;
 
-/// What is read after these tiles, and is asked for while they compute: rows of so many lines, `row` elements apart.
+/// What is read after these tiles, and is asked for while they compute: rows of so many lines. A tile asks for two lines in
+/// each turn of its loop, of two halves of its rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Next<T> {
-    pub ptr: *const T,
-    pub row: usize,
-    pub lines: usize,
-    /// So many tiles ask, each for [`Next::rows_per_tile`].
-    pub tiles: usize,
+    ptr: *const T,
+    lines: usize,
+    /// Elements from the end of a row's lines to the next row.
+    jump: usize,
+    /// Elements from the first half of a tile's rows to the second.
+    half: usize,
+    /// So many tiles ask.
+    tiles: usize,
 }
 
 impl<T> Next<T> {
-    pub(crate) const NOTHING: Next<T> = Next { ptr: std::ptr::null(), row: 0, lines: 1, tiles: 0 };
+    pub(crate) const NOTHING: Next<T> = Next { ptr: ptr::null(), lines: 1, jump: 0, half: 0, tiles: 0 };
 
-    /// A tile asks for two lines in each turn of its loop, of two halves of its rows.
+    /// `rows` rows from `ptr` on, `row` elements apart, as the tiles of `k` steps after the first `done` ask for them.
     #[inline(always)]
-    pub(super) fn rows_per_tile(k: usize, lines: usize) -> usize {
-        (k / UNROLL).div_ceil(lines) * 2
+    pub(super) fn new(ptr: *const T, row: usize, lines: usize, rows: usize, k: usize, done: usize) -> Next<T> {
+        let half = (k / UNROLL).div_ceil(lines);
+        let rows_per_tile = (2 * half).max(1);
+        let skipped = done * rows_per_tile;
+        Next {
+            ptr: ptr.wrapping_add(skipped * row),
+            lines,
+            jump: row.wrapping_sub(lines * const { LINE / size_of::<T>() }),
+            half: half * row,
+            tiles: rows.saturating_sub(skipped).div_ceil(rows_per_tile),
+        }
     }
 }
 
@@ -146,34 +160,39 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
 {
     #[inline(always)]
     fn tiles<S: Simd, V: Vector<S, T>>(self, s: S) {
-        let t = self.0;
-        let (k, b_row) = (t.k, t.b_row);
-        // Lanes of the last vector.
-        let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
-        let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
-        let rows_per_tile = if t.next.tiles > 0 { Next::<T>::rows_per_tile(k, t.next.lines) } else { 0 };
-        for tile in 0..t.tiles {
+        let (mut a0, mut b0, mut c0) = (self.0.a, self.0.b, self.0.c);
+        for tile in 0..self.0.tiles {
+            // As if it were another each time: compilers would else compute the place of every row, and much besides, once for
+            // all tiles, and keep it on the stack.
+            // SAFETY: a reference, read from where it is.
+            let t = unsafe { ptr::read_volatile(&self.0) };
+            let (k, a_row, a_col, b_row, c_row) = (t.k, t.a_row, t.a_col, t.b_row, t.c_row);
+            // Lanes of the last vector.
+            let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
             // Lines to ask for; where there are none, one that is near.
             let asks = tile < t.next.tiles;
             let line = if asks { LINE / size_of::<T>() } else { 0 };
-            let jump = if asks { t.next.row.wrapping_sub(t.next.lines * line) } else { 0 };
-            let mut next = if asks { t.next.ptr.wrapping_add(tile * rows_per_tile * t.next.row) } else { t.b };
-            let half = rows_per_tile / 2 * if asks { t.next.row } else { 0 };
-            let mut lines = t.next.lines;
+            let jump = if asks { t.next.jump } else { 0 };
+            let half = if asks { t.next.half } else { 0 };
+            let mut next = if asks { t.next.ptr.wrapping_add(tile * 2 * half) } else { t.b };
+            let in_row = t.next.lines;
+            let mut lines = in_row;
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
                 if t.c_col == 1 && t.c_ahead != NEAR {
-                    for i in 0..MR {
-                        s.prefetch(c0.wrapping_add(i * t.c_row + t.c_ahead).cast());
+                    let mut c = c0.wrapping_add(t.c_ahead);
+                    for _ in 0..MR {
+                        s.prefetch(c.cast());
+                        c = c.wrapping_add(c_row);
                     }
                 }
                 // Three rows of A share a pointer, so that there are registers for them all; columns have one.
-                let stride = t.a_row * size_of::<T>();
+                let stride = a_row * size_of::<T>();
                 let pointers = if ROWS { MR.div_ceil(3) } else { 1 };
                 let mut a = [a0; MR];
                 for i in 1..pointers {
-                    a[i] = a[i - 1].wrapping_add(3 * t.a_row);
+                    a[i] = a[i - 1].wrapping_add(3 * a_row);
                 }
                 let mut b = b0;
                 macro_rules! step {
@@ -189,7 +208,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         step!($q row: 0 1 2 3 4 5 6 7 8 9 10 11 12 13);
                         b = b.wrapping_add(b_row);
                         if !ROWS {
-                            a[0] = a[0].wrapping_add(t.a_col);
+                            a[0] = a[0].wrapping_add(a_col);
                         }
                     };
                     ($q:literal $row:ident: $($i:literal)*) => {$(
@@ -203,13 +222,13 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     )*};
                 }
                 let mut left = k;
-                while left >= UNROLL {
+                while left >= UNROLL && !S::COMPACT {
                     s.prefetch_far(next.cast());
                     s.prefetch_far(next.wrapping_add(half).cast());
                     next = next.wrapping_add(line);
                     lines -= 1;
                     if lines == 0 {
-                        lines = t.next.lines;
+                        lines = in_row;
                         next = next.wrapping_add(jump);
                     }
                     step!(0);
@@ -231,37 +250,35 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         }
                     }
                 }
-                // One branch for the tile: an accumulator that is reached in a loop with branches would live in memory.
-                let (alpha, zero) = (V::splat(s, t.alpha), V::splat(s, T::default()));
+                // One end for all, without branches: an accumulator that is reached in a loop with them would live in memory.
+                // What C starts as is itself or zeros; sums that join otherwise go to memory as they are, for x − 0 is x.
                 let whole = S::MASKS || t.cols == NV * V::LANES;
-                if t.c_col != 1 || !whole || (t.beta != T::default() && t.beta != T::ONE) {
-                    let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
-                    let sums = sums.as_mut_ptr().cast::<T>();
-                    for i in 0..MR {
-                        for j in 0..NV {
-                            acc[i][j].store(s, sums.add((i * NV + j) * V::LANES));
+                let joins = t.c_col != 1 || !whole || (t.beta != T::default() && t.beta != T::ONE);
+                let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
+                let sums = sums.as_mut_ptr().cast::<T>();
+                let (mut c, mut c_row, mut start, mut start_row, mut alpha) =
+                    (c0, c_row, c0.cast_const(), c_row, t.alpha);
+                if joins {
+                    (c, c_row, alpha) = (sums, NV * V::LANES, T::ONE);
+                }
+                if joins || t.beta == T::default() {
+                    (start, start_row) = (if joins { T::MINUS_ZEROS } else { T::ZEROS }.0.as_ptr(), 0);
+                }
+                let alpha = V::splat(s, alpha);
+                for i in 0..MR {
+                    for j in 0..NV {
+                        let (c, start) = (c.add(j * V::LANES), start.add(j * V::LANES));
+                        if S::MASKS && j + 1 == NV {
+                            V::fma(s, alpha, acc[i][j], V::load_first(s, start, last)).store_first(s, c, last);
+                        } else {
+                            V::fma(s, alpha, acc[i][j], V::load(s, start)).store(s, c);
                         }
                     }
+                    c = c.wrapping_add(c_row);
+                    start = start.wrapping_add(start_row);
+                }
+                if joins {
                     s.outline(&Join { tiles: t, c: c0, sums, stride: NV * V::LANES });
-                } else if t.beta == T::default() {
-                    for i in 0..MR {
-                        for j in 0..NV {
-                            let c = c0.add(i * t.c_row + j * V::LANES);
-                            let sum = V::fma(s, alpha, acc[i][j], zero);
-                            if S::MASKS && j + 1 == NV { sum.store_first(s, c, last) } else { sum.store(s, c) }
-                        }
-                    }
-                } else {
-                    for i in 0..MR {
-                        for j in 0..NV {
-                            let c = c0.add(i * t.c_row + j * V::LANES);
-                            if S::MASKS && j + 1 == NV {
-                                V::fma(s, alpha, acc[i][j], V::load_first(s, c, last)).store_first(s, c, last);
-                            } else {
-                                V::fma(s, alpha, acc[i][j], V::load(s, c)).store(s, c);
-                            }
-                        }
-                    }
                 }
             }
             a0 = a0.wrapping_add(t.a_step);

@@ -263,7 +263,8 @@ impl<T: Operand<Real = T> + Real> Kernel for Dealt<'_, T> {
         let t = self.0;
         let splat = |x| T::Wide::<S>::splat(s, x);
         let (zero, one) = (splat(T::default()), splat(T::ONE));
-        for i in (0..t.m).step_by(ROWS) {
+        let rows = if S::COMPACT { 1 } else { ROWS };
+        for i in (0..t.m).step_by(rows) {
             // Rows past the last repeat it.
             let row = |r: usize| (i + r).min(t.m - 1);
             let mut sums = [zero; ROWS];
@@ -271,12 +272,12 @@ impl<T: Operand<Real = T> + Real> Kernel for Dealt<'_, T> {
             unsafe {
                 for p in 0..t.k {
                     let b = T::Wide::<S>::load_first(s, t.b.add(p * t.b_row), t.n);
-                    for r in 0..ROWS {
+                    for r in 0..rows {
                         let lane = T::Wide::<S>::fma(s, splat(*t.a.add(row(r) * t.a_row + p)), b, zero);
                         sums[r] = if p == 0 { lane } else { T::Wide::<S>::fma(s, one, lane, sums[r]) };
                     }
                 }
-                for r in 0..ROWS.min(t.m - i) {
+                for r in 0..rows.min(t.m - i) {
                     let c = t.c.add((i + r) * t.c_row);
                     let start = if t.beta == T::default() {
                         zero

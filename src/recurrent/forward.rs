@@ -6,7 +6,7 @@ use super::together::together;
 use crate::activation::forward_piece;
 use crate::context::Context;
 use crate::error::{Result, check_len};
-use crate::matmul::{Args, Multiply, Panels, Transpose, multiply_ascending};
+use crate::matmul::{Args, Multiply, Numbers, Panels, Transpose, multiply_ascending};
 use crate::parallel::Shared;
 use crate::scratch::Scratch;
 use std::ptr;
@@ -75,9 +75,9 @@ impl Forward<'_> {
             n: x.wide(),
             k: x.input,
             alpha: 1.0,
-            a: self.x,
+            a: Numbers::Direct(self.x),
             lda: x.input,
-            b: self.w_ih,
+            b: Numbers::Direct(self.w_ih),
             ldb: x.input,
             beta: 0.0,
             ldc: x.wide(),

@@ -6,7 +6,7 @@ use super::shape::{Kind, Shape, check_option};
 use crate::context::Context;
 use crate::error::{Result, check_len};
 use crate::linear::{BIAS_BLOCK, column_sums};
-use crate::matmul::{Args, Transpose, ascending_scratch, multiply_ascending};
+use crate::matmul::{Args, Numbers, Transpose, ascending_scratch, multiply_ascending};
 
 /// Where gradients go.
 pub(super) struct Gradients<'a> {
@@ -64,9 +64,9 @@ impl Products<'_> {
             n: width,
             k,
             alpha: 1.0,
-            a: dz,
+            a: Numbers::Direct(dz),
             lda: wide,
-            b: rows,
+            b: Numbers::Direct(rows),
             ldb: width,
             beta,
             ldc: width,
@@ -84,9 +84,9 @@ impl Products<'_> {
             n: x.input,
             k: x.wide(),
             alpha: 1.0,
-            a: dz,
+            a: Numbers::Direct(dz),
             lda: x.wide(),
-            b: self.w_ih,
+            b: Numbers::Direct(self.w_ih),
             ldb: x.input,
             beta: 0.0,
             ldc: x.input,

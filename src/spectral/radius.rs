@@ -4,7 +4,7 @@ use super::{Spectral, check_matrix};
 use crate::context::Context;
 use crate::error::{Result, product};
 use crate::fpenv::FpEnv;
-use crate::matmul::{Args, Transpose, multiply};
+use crate::matmul::{Args, Numbers, Transpose, multiply};
 use crate::scratch::Scratch;
 
 /// The most squarings that are made.
@@ -155,9 +155,9 @@ fn of_component<'a>(
                 n,
                 k: n,
                 alpha: 1.0,
-                a: power,
+                a: Numbers::Direct(power),
                 lda: n,
-                b: power,
+                b: Numbers::Direct(power),
                 ldb: n,
                 beta: 0.0,
                 ldc: n,
