@@ -336,19 +336,6 @@ impl<F: Map1, J: Join> Kernel for Run<'_, '_, F, J> {
                     s.outline(&Edge1 { x: a, y: first.as_mut_ptr(), n, f });
                     s.outline(&EdgeJoin { first: first.as_ptr(), b, y, n, join });
                 }
-            } else if S::MASKS {
-                let mut i = 0;
-                while i < n {
-                    // Whole vectors, or the part of one before or after them.
-                    let to = match i {
-                        _ if i < head => head,
-                        _ if i < end => end,
-                        _ => n,
-                    };
-                    let way = Way { stream: way.stream && to - i >= LANES, ..way };
-                    vectors(s, f, join, a, b, y, i..to, way);
-                    i = to;
-                }
             } else {
                 if head > 0 {
                     s.outline(&Edge { a, b, y, n: head, f, join });
@@ -362,7 +349,7 @@ impl<F: Map1, J: Join> Kernel for Run<'_, '_, F, J> {
     }
 }
 
-/// A range of whole vectors, or where there are masks of less than one, which does not go past the caches.
+/// A range of whole vectors.
 ///
 /// # Safety
 /// The elements are readable and writable; streamed vectors are aligned.
@@ -379,23 +366,12 @@ unsafe fn vectors<S: Simd, F: Map1, J: Join>(
     Way { stream, ahead }: Way,
 ) {
     let Range { start: mut i, end } = range;
-    let lanes = LANES.min(end - i);
-    macro_rules! load {
-        ($p:expr) => {
-            if S::MASKS { s.load_first($p, lanes) } else { s.load($p) }
-        };
-    }
-    macro_rules! store {
-        ($p:expr, $v:expr) => {
-            if S::MASKS && lanes < LANES { s.store_first($p, $v, lanes) } else { s.store($p, $v) }
-        };
-    }
     // SAFETY: the contract. A stage reads what the one before it wrote.
     unsafe {
         if !F::STAGED {
             // Two loops: one would ask for every vector where it goes.
             while !stream && i < end {
-                store!(y.add(i), join.join(s, f.whole(s, load!(a.add(i))), load!(b.add(i))));
+                s.store(y.add(i), join.join(s, f.whole(s, s.load(a.add(i))), s.load(b.add(i))));
                 i += LANES;
             }
             while i < end {
@@ -407,27 +383,21 @@ unsafe fn vectors<S: Simd, F: Map1, J: Join>(
         let mut mids = [MaybeUninit::<F::Mid<S>>::uninit(); AHEAD];
         let mut lates = [MaybeUninit::<F::Late<S>>::uninit(); AHEAD];
         while i < end {
-            let left = end - i;
-            let count = if S::MASKS { left.div_ceil(LANES) } else { left / LANES }.min(AHEAD);
+            let count = ((end - i) / LANES).min(AHEAD);
             let (a, b, y) = (a.add(i), b.add(i), y.add(i));
             for j in 0..count {
                 s.prefetch_far(a.wrapping_add(j * LANES + ahead));
                 if J::PAIRS {
                     s.prefetch_far(b.wrapping_add(j * LANES + ahead));
                 }
-                mids[j].write(f.start(s, load!(a.add(j * LANES))));
+                mids[j].write(f.start(s, s.load(a.add(j * LANES))));
             }
             for j in 0..count {
-                lates[j].write(f.middle(s, load!(a.add(j * LANES)), mids[j].assume_init()));
+                lates[j].write(f.middle(s, s.load(a.add(j * LANES)), mids[j].assume_init()));
             }
             for j in 0..count {
-                let (v, w) = (load!(a.add(j * LANES)), load!(b.add(j * LANES)));
-                let v = join.join(s, f.finish(s, v, lates[j].assume_init()), w);
-                if stream {
-                    s.stream(y.add(j * LANES), v);
-                } else {
-                    store!(y.add(j * LANES), v);
-                }
+                let (v, w) = (s.load(a.add(j * LANES)), s.load(b.add(j * LANES)));
+                put(s, y.add(j * LANES), join.join(s, f.finish(s, v, lates[j].assume_init()), w), stream);
             }
             i += count * LANES;
         }
