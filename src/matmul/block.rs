@@ -122,8 +122,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// `tiles` tiles of `height` rows: one below the other from `rows.start`, with what is read `next`; or beside each other.
-    /// Not inlined, as it computes nothing with vectors and is reached from many places.
-    #[inline(never)]
+    #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     fn tiles<S: Simd>(
         &self,
@@ -174,7 +173,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// What is read after a panel, as the tiles after its first `done` ask for it.
-    #[inline(never)]
+    #[inline(always)]
     fn next_panel<S: Simd>(&self, step: Step, panel: &Panel<T>, done: usize) -> Next<T> {
         let nr = const { panel_width::<T>(S::ISA) };
         let per_line = const { LINE / size_of::<T>() };
@@ -219,7 +218,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// The panel at column `j`; `packed_to` is the end of what [`Source::Panels`] packed last.
-    #[inline(never)]
+    #[inline(always)]
     fn panel_at<S: Simd>(&self, s: S, step: Step, j: usize, packed_to: usize) -> Panel<T> {
         let nr = const { panel_width::<T>(S::ISA) };
         let width = nr.min(self.cols.end - j);

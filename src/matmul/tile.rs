@@ -160,12 +160,9 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
 {
     #[inline(always)]
     fn tiles<S: Simd, V: Vector<S, T>>(self, s: S) {
-        let (mut a0, mut b0, mut c0) = (self.0.a, self.0.b, self.0.c);
-        for tile in 0..self.0.tiles {
-            // As if it were another each time: compilers would else compute the place of every row, and much besides, once for
-            // all tiles, and keep it on the stack.
-            // SAFETY: a reference, read from where it is.
-            let t = unsafe { ptr::read_volatile(&self.0) };
+        let t = self.0;
+        let (mut a0, mut b0, mut c0) = (t.a, t.b, t.c);
+        for tile in 0..t.tiles {
             let (k, a_row, a_col, b_row, c_row) = (t.k, t.a_row, t.a_col, t.b_row, t.c_row);
             // Lanes of the last vector.
             let last = if S::MASKS { t.cols - (NV - 1) * V::LANES } else { V::LANES };
@@ -253,7 +250,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 // One end for all, without branches: an accumulator that is reached in a loop with them would live in memory.
                 // What C starts as is itself or zeros; sums that join otherwise go to memory as they are, for x − 0 is x.
                 let whole = S::MASKS || t.cols == NV * V::LANES;
-                let joins = t.c_col != 1 || !whole || (t.beta != T::default() && t.beta != T::ONE);
+                let fresh = t.beta == T::default();
+                let joins = t.c_col != 1 || !whole || (!fresh && t.beta != T::ONE);
                 let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
                 let sums = sums.as_mut_ptr().cast::<T>();
                 let (mut c, mut c_row, mut start, mut start_row, mut alpha) =
@@ -261,21 +259,33 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 if joins {
                     (c, c_row, alpha) = (sums, NV * V::LANES, T::ONE);
                 }
-                if joins || t.beta == T::default() {
+                if joins || fresh {
                     (start, start_row) = (if joins { T::MINUS_ZEROS } else { T::ZEROS }.0.as_ptr(), 0);
                 }
                 let alpha = V::splat(s, alpha);
-                for i in 0..MR {
-                    for j in 0..NV {
-                        let (c, start) = (c.add(j * V::LANES), start.add(j * V::LANES));
-                        if S::MASKS && j + 1 == NV {
-                            V::fma(s, alpha, acc[i][j], V::load_first(s, start, last)).store_first(s, c, last);
-                        } else {
-                            V::fma(s, alpha, acc[i][j], V::load(s, start)).store(s, c);
+                if fresh && !joins && !S::COMPACT {
+                    // Small tiles feel what a start of zeros loads.
+                    let zero = V::splat(s, T::default());
+                    for i in 0..MR {
+                        for j in 0..NV {
+                            let (sum, c) = (V::fma(s, alpha, acc[i][j], zero), c.add(j * V::LANES));
+                            if S::MASKS && j + 1 == NV { sum.store_first(s, c, last) } else { sum.store(s, c) }
                         }
+                        c = c.wrapping_add(c_row);
                     }
-                    c = c.wrapping_add(c_row);
-                    start = start.wrapping_add(start_row);
+                } else {
+                    for i in 0..MR {
+                        for j in 0..NV {
+                            let (c, start) = (c.add(j * V::LANES), start.add(j * V::LANES));
+                            if S::MASKS && j + 1 == NV {
+                                V::fma(s, alpha, acc[i][j], V::load_first(s, start, last)).store_first(s, c, last);
+                            } else {
+                                V::fma(s, alpha, acc[i][j], V::load(s, start)).store(s, c);
+                            }
+                        }
+                        c = c.wrapping_add(c_row);
+                        start = start.wrapping_add(start_row);
+                    }
                 }
                 if joins {
                     s.outline(&Join { tiles: t, c: c0, sums, stride: NV * V::LANES });
