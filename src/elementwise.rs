@@ -327,23 +327,16 @@ impl<F: Map1, J: Join> Kernel for Run<'_, '_, F, J> {
         unsafe {
             if S::COMPACT {
                 for i in (0..n).step_by(LANES) {
-                    let (a, b, y, n) = (a.add(i), b.add(i), y.add(i), LANES.min(n - i));
-                    if !J::PAIRS {
-                        s.outline(&Edge1 { x: a, y, n, f });
-                        continue;
-                    }
-                    let mut first = [0.0; LANES];
-                    s.outline(&Edge1 { x: a, y: first.as_mut_ptr(), n, f });
-                    s.outline(&EdgeJoin { first: first.as_ptr(), b, y, n, join });
+                    edge(s, f, join, a.add(i), b.add(i), y.add(i), LANES.min(n - i));
                 }
-            } else {
-                if head > 0 {
-                    s.outline(&Edge { a, b, y, n: head, f, join });
-                }
-                vectors(s, f, join, a, b, y, head..end, way);
-                if end < n {
-                    s.outline(&Edge { a: a.add(end), b: b.add(end), y: y.add(end), n: n - end, f, join });
-                }
+                return;
+            }
+            if head > 0 {
+                edge(s, f, join, a, b, y, head);
+            }
+            vectors(s, f, join, a, b, y, head..end, way);
+            if end < n {
+                edge(s, f, join, a.add(end), b.add(end), y.add(end), n - end);
             }
         }
     }
@@ -404,7 +397,21 @@ unsafe fn vectors<S: Simd, F: Map1, J: Join>(
     }
 }
 
-/// The first `n` ≤ 16 elements of f alone, for [`Simd::COMPACT`]. `x` and `y` are valid for reading and writing so many.
+/// The first `n` ≤ 16 elements, by functions of their own: both ends share them, and f and its joins do.
+///
+/// # Safety
+/// So many elements are readable and writable.
+#[inline(always)]
+unsafe fn edge<S: Simd, F: Map1, J: Join>(s: S, f: F, join: J, a: *const f32, b: *const f32, y: *mut f32, n: usize) {
+    if !J::PAIRS {
+        return s.outline(&Edge1 { x: a, y, n, f });
+    }
+    let mut first = [0.0; LANES];
+    s.outline(&Edge1 { x: a, y: first.as_mut_ptr(), n, f });
+    s.outline(&EdgeJoin { first: first.as_ptr(), b, y, n, join });
+}
+
+/// The first `n` ≤ 16 elements of f alone. `x` and `y` are valid for reading and writing so many.
 pub(crate) struct Edge1<F> {
     pub(crate) x: *const f32,
     pub(crate) y: *mut f32,
@@ -421,29 +428,7 @@ impl<F: Map1> Kernel for &Edge1<F> {
     }
 }
 
-/// The first `n` ≤ 16 elements, in a function of its own: both ends share it. All are valid for reading or writing so many.
-struct Edge<F, J> {
-    a: *const f32,
-    b: *const f32,
-    y: *mut f32,
-    n: usize,
-    f: F,
-    join: J,
-}
-
-impl<F: Map1, J: Join> Kernel for &Edge<F, J> {
-    type Out = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        // SAFETY: n ≤ 16 elements are readable and writable (its maker's promise).
-        unsafe {
-            let first = self.f.whole(s, s.load_first(self.a, self.n));
-            s.store_first(self.y, self.join.join(s, first, s.load_first(self.b, self.n)), self.n);
-        }
-    }
-}
-
-/// [`Edge`] of what the first function gave, for [`Simd::COMPACT`].
+/// `n` ≤ 16 elements of what [`Edge1`] gave, joined with others. All are valid for reading or writing so many.
 pub(crate) struct EdgeJoin<J> {
     pub(crate) first: *const f32,
     pub(crate) b: *const f32,
@@ -456,7 +441,7 @@ impl<J: Join> Kernel for &EdgeJoin<J> {
     type Out = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // SAFETY: as Edge.
+        // SAFETY: as in Edge1.
         unsafe {
             let (first, b) = (s.load_first(self.first, self.n), s.load_first(self.b, self.n));
             s.store_first(self.y, self.join.join(s, first, b), self.n);

@@ -107,6 +107,7 @@ impl Adagrad {
 
 impl Rule<1> for Adagrad {
     const NS: f64 = 0.6;
+    const WIDE: bool = false;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [sum]: [S::F; 1]) -> (S::F, [S::F; 1]) {
         let g = s.fma(s.splat(self.penalty), w, g);
@@ -120,6 +121,7 @@ struct WithRoot(Adagrad);
 
 impl Rule<1> for WithRoot {
     const NS: f64 = 0.8;
+    const WIDE: bool = false;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [root]: [S::F; 1]) -> (S::F, [S::F; 1]) {
         let g = s.fma(s.splat(self.0.penalty), w, g);

@@ -244,6 +244,7 @@ pub(super) struct SumSquares<'a, 'x, T> {
 
 impl<T: Storage> Kernel for SumSquares<'_, '_, T> {
     type Out = ();
+    const WIDE: bool = false;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let SumSquares { pieces, lanes } = self;
@@ -276,6 +277,7 @@ struct SumApart<'a, T> {
 
 impl<T: Storage> Kernel for SumApart<'_, T> {
     type Out = f64;
+    const WIDE: bool = false;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
         let (mut all, mut own) = (Squares::load(s, self.lanes, self.at), Squares::new(s));
@@ -300,6 +302,7 @@ struct ByTurns<'a, T> {
 
 impl<T: Storage> Kernel for ByTurns<'_, T> {
     type Out = [f64; STREAMS];
+    const WIDE: bool = false;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> [f64; STREAMS] {
         const { assert!(reduce::CHUNK.is_multiple_of(TURN) && TURN.is_multiple_of(LANES)) };
@@ -391,6 +394,7 @@ struct CountNonfinite<'a, T> {
 
 impl<T: Storage> Kernel for CountNonfinite<'_, T> {
     type Out = f64;
+    const WIDE: bool = false;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
         let n = self.x.len();

@@ -190,6 +190,7 @@ impl Rmsprop {
 
 impl Rule<1> for Rmsprop {
     const NS: f64 = 0.6;
+    const WIDE: bool = false;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square]: [S::F; 1]) -> (S::F, [S::F; 1]) {
         let (g, square, root) = self.plain(s, w, g, square);
@@ -202,6 +203,7 @@ struct WithMomentum(Rmsprop);
 
 impl Rule<2> for WithMomentum {
     const NS: f64 = 0.9;
+    const WIDE: bool = false;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square, b]: [S::F; 2]) -> (S::F, [S::F; 2]) {
         let (g, square, root) = self.0.plain(s, w, g, square);
@@ -215,6 +217,7 @@ struct Centered(Rmsprop);
 
 impl Rule<2> for Centered {
     const NS: f64 = 0.9;
+    const WIDE: bool = false;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square, mean]: [S::F; 2]) -> (S::F, [S::F; 2]) {
         let (g, square, mean, deviation) = self.0.centered(s, w, g, square, mean);
@@ -227,6 +230,7 @@ struct CenteredWithMomentum(Rmsprop);
 
 impl Rule<3> for CenteredWithMomentum {
     const NS: f64 = 1.2;
+    const WIDE: bool = false;
     #[inline(always)]
     fn update<S: Simd>(self, s: S, w: S::F, g: S::F, [square, b, mean]: [S::F; 3]) -> (S::F, [S::F; 3]) {
         let (g, square, mean, deviation) = self.0.centered(s, w, g, square, mean);

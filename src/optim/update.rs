@@ -13,6 +13,8 @@ pub(super) const MOST_STATES: usize = 3;
 pub(super) trait Rule<const STATES: usize>: Copy + Sync {
     /// Nanoseconds that one element takes.
     const NS: f64;
+    /// [`Kernel::WIDE`].
+    const WIDE: bool = true;
     /// Whether gradients may be halves.
     const HALVES: bool = false;
     /// The new parameters and states of 16 elements, from the old and the unscaled, clipped gradient. Implementations
@@ -256,6 +258,7 @@ pub(super) struct Run<'a, R, G, const STATES: usize>(pub Update<'a, R>, pub Phan
 
 impl<R: Rule<STATES>, G: Form, const STATES: usize> Kernel for Run<'_, R, G, STATES> {
     type Out = ();
+    const WIDE: bool = R::WIDE;
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Update { rule, parts: Parts { next, mut norms, .. } } = self.0;
