@@ -64,6 +64,8 @@ struct Piece<'a, 'b, T: Real> {
 
 impl<T: Real> Kernel for Piece<'_, '_, T> {
     type Out = ();
+    // Eight lanes of f64 are a whole vector, of f32 half of one.
+    const WIDE: bool = T::LANES == 8;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
