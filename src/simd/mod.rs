@@ -503,8 +503,8 @@ mod shared {
 /// A computation written once for every instruction set.
 pub trait Kernel {
     type Out;
-    /// Whether AVX-512 is any faster than AVX2, with which machines that have both do without a copy for the former. Where roots
-    /// and divisions, or memory, are what takes the time, it is not.
+    /// Whether AVX-512 makes it any faster than AVX2. If not, machines that have both run AVX2's code, and there is none for
+    /// AVX-512. Kernels whose time goes to roots, divisions, memory or half vectors gain nothing.
     const WIDE: bool = true;
     /// Implementations are `#[inline(always)]`, as is every helper between here and an intrinsic.
     fn run<S: Simd>(self, simd: S) -> Self::Out;
