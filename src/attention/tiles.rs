@@ -1,6 +1,6 @@
 //! Products of blocks on matmul's register tile, and the blocks that they read as panels.
 
-use crate::matmul::{Next, PackPanels, Strip, Tiles, most_rows, panel_width, runs};
+use crate::matmul::{Carry, Next, PackPanels, Strip, Tiles, most_rows, panel_width, runs};
 use crate::simd::{Isa, Kernel, LANES, Simd};
 
 /// C = alpha·A·B + beta·C, each sum ascending by fma from 0 and joined as `fma(alpha, sum, beta·C)`.
@@ -77,6 +77,7 @@ impl Product {
             c_step: if along { nr } else { height * self.c_row },
             c_ahead: 0,
             next: Next::NOTHING,
+            carry: Carry::NOTHING,
             alpha: self.alpha,
             beta: self.beta,
         });

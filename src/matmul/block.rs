@@ -1,11 +1,11 @@
 //! One task of a product: a piece of C over some depth of k.
 
-use super::blocking::{K_BLOCK, narrow_rows, tile_rows};
+use super::blocking::{K_BLOCK, TURNED_STEPS, narrow_rows, tile_rows, turned_limit};
 use super::driver::{Plan, Product, Source, panel_row, panel_width};
 use super::epilogue::finish;
 use super::pack::{SLACK, StoredPanels, StoredTiles, Strip};
 use super::real::Real;
-use super::tile::{LINE, Next, Tiles, in_place, is_narrow, reads_in_place};
+use super::tile::{Carry, LINE, NEAR, Next, Tiles, in_place, is_narrow, reads_in_place};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -28,11 +28,13 @@ pub(super) struct Block<'a, 'b, T: Real> {
     pub c: *mut T,
 }
 
-/// One block of k.
+/// One block of k, and those of its steps that are done at a time: all, but where panels are turned by steps.
 #[derive(Clone, Copy)]
 struct Step {
     p0: usize,
     k: usize,
+    from: usize,
+    steps: usize,
 }
 
 /// Some columns of B over one block of k, at most a tile's.
@@ -49,7 +51,8 @@ impl<T: Real> Kernel for &Block<'_, '_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for p0 in self.depth.clone().step_by(K_BLOCK) {
-            let step = Step { p0, k: K_BLOCK.min(self.depth.end - p0) };
+            let k = K_BLOCK.min(self.depth.end - p0);
+            let step = Step { p0, k, from: 0, steps: k };
             if !self.plan.a_in_place {
                 self.pack_a(s, step);
             }
@@ -67,6 +70,15 @@ impl<T: Real> Block<'_, '_, T> {
         let mut packed_to = self.cols.start;
         let mut j = self.cols.start - self.lead;
         while j < self.cols.end {
+            let cols = j..self.cols.end.min(j + nr);
+            if const { turned_limit::<T>(S::ISA) > 0 } && self.plan.by_steps && cols.len() > T::LANES {
+                self.turned_panel(s, step, cols.clone());
+                if step.p0 + step.k == self.product.k {
+                    self.finish(s, self.rows.clone(), cols.clone());
+                }
+                (j, packed_to) = (cols.end, cols.end);
+                continue;
+            }
             if let Source::Panels(count) = self.plan.b
                 && j == packed_to
             {
@@ -86,6 +98,37 @@ impl<T: Real> Block<'_, '_, T> {
                 self.finish(s, self.rows.clone(), j..j + panel.width);
             }
             j += panel.width;
+        }
+    }
+
+    /// A panel of two vectors whose columns are contiguous, some steps at a time: what is turned is used while it is in the
+    /// first-level cache, beside what it came from.
+    #[inline(always)]
+    fn turned_panel<S: Simd>(&self, s: S, step: Step, cols: Range<usize>) {
+        let per_line = const { LINE / size_of::<T>() };
+        let b = self.product.b;
+        let (ptr, row) = (self.panel.cast_const(), panel_row::<T>(S::ISA, cols.len()));
+        let panel = Panel { col: cols.start, width: cols.len(), ptr, row };
+        for from in (0..step.k).step_by(TURNED_STEPS) {
+            let step = Step { from, steps: TURNED_STEPS.min(step.k - from), ..step };
+            self.pack_panels(s, step, cols.clone(), self.panel);
+            // The steps after these are read next, or the first ones of the next panel.
+            let after = from + step.steps;
+            let (col, p, steps) = if after < step.k {
+                (cols.start, step.p0 + after, TURNED_STEPS.min(step.k - after))
+            } else {
+                (cols.end, step.p0, TURNED_STEPS)
+            };
+            let width = cols.len().min(self.cols.end - col);
+            let mut done = 0;
+            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
+                let next = match b.direct_at(p, col) {
+                    Some(ptr) if width > 0 => Next::new(ptr, b.col, steps.div_ceil(per_line), width, step.steps, done),
+                    _ => Next::NOTHING,
+                };
+                self.tiles(s, step, rows, height, &panel, tiles, Some(next));
+                done += tiles;
+            }
         }
     }
 
@@ -139,9 +182,18 @@ impl<T: Real> Block<'_, '_, T> {
         let nr = const { panel_width::<T>(S::ISA) };
         let (a, a_row, a_col) = match x.a.direct_at(0, 0) {
             Some(ptr) if self.plan.a_in_place => {
-                (ptr.wrapping_add(rows.start * x.a.row + step.p0 * x.a.col), x.a.row, x.a.col)
+                (ptr.wrapping_add(rows.start * x.a.row + (step.p0 + step.from) * x.a.col), x.a.row, x.a.col)
             }
-            _ => (self.a_pack.cast_const().wrapping_add((rows.start - self.rows.start) * step.k), 1, height),
+            _ => {
+                let packed = self.a_pack.cast_const().wrapping_add((rows.start - self.rows.start) * step.k);
+                (packed.wrapping_add(step.from * height), 1, height)
+            }
+        };
+        let ends = step.from + step.steps == step.k;
+        let waiting = self.panel.wrapping_add(nr * TURNED_STEPS + (rows.start - self.rows.start) * nr);
+        let carry = Carry {
+            from: if step.from > 0 { waiting.cast_const() } else { std::ptr::null() },
+            to: if ends { std::ptr::null_mut() } else { waiting },
         };
         let a_down = if self.plan.a_in_place { height * a_row } else { height * step.k };
         let b_across = if self.plan.b == Source::InPlace { nr } else { nr * step.k };
@@ -149,7 +201,7 @@ impl<T: Real> Block<'_, '_, T> {
             tiles,
             rows: height,
             cols: panel.width,
-            k: step.k,
+            k: step.steps,
             a,
             a_row,
             a_col,
@@ -162,8 +214,13 @@ impl<T: Real> Block<'_, '_, T> {
             c_col: x.c_col,
             c_step: if down { height * x.c_row } else { nr * x.c_col },
             // A tile of few steps is over before its C has come from afar.
-            c_ahead: if down { 0 } else { 32usize.div_ceil(step.k) * nr },
+            c_ahead: match ends {
+                true if down => 0,
+                true => 32usize.div_ceil(step.k) * nr,
+                false => NEAR,
+            },
             next: next.unwrap_or(Next::NOTHING),
+            carry,
             alpha: x.alpha,
             beta: if step.p0 == 0 { x.beta } else { T::ONE },
         };
@@ -203,7 +260,7 @@ impl<T: Real> Block<'_, '_, T> {
                 }
             }
         };
-        Next::new(ptr, row, lines, rows, step.k, done)
+        Next::new(ptr, row, lines, rows, step.steps, done)
     }
 
     /// The columns before `cols`, packed.
@@ -251,8 +308,8 @@ impl<T: Real> Block<'_, '_, T> {
     #[inline(never)]
     fn pack_panels<S: Simd>(&self, s: S, step: Step, cols: Range<usize>, dst: *mut T) {
         let b = self.product.b;
-        let src = b.at(step.p0, cols.start);
-        let strip = Strip { src, across: b.col, along: b.row, width: cols.len(), k: step.k };
+        let src = b.at(step.p0 + step.from, cols.start);
+        let strip = Strip { src, across: b.col, along: b.row, width: cols.len(), k: step.steps };
         // The strip lies in B; the room is as large as the plan wants (Product::run).
         let last = panel_row::<T>(S::ISA, cols.len() % const { panel_width::<T>(S::ISA) });
         (&StoredPanels(strip, b.stored, dst, last)).run(s);
@@ -260,7 +317,7 @@ impl<T: Real> Block<'_, '_, T> {
 
     /// Packs the rows of this task over one block of k, tile behind tile.
     #[inline(always)]
-    fn pack_a<S: Simd>(&self, s: S, Step { p0, k }: Step) {
+    fn pack_a<S: Simd>(&self, s: S, Step { p0, k, .. }: Step) {
         let mut dst = self.a_pack;
         let a = self.product.a;
         for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {

@@ -3,7 +3,7 @@
 use super::block::Block;
 use super::blocking::{
     ALIGN_COLS, ALIGN_DEPTH, ALONG_COLS, ALONG_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED,
-    m_block, m_once, tile_rows, tile_vectors,
+    TURNED_ROWS, TURNED_STEPS, m_block, m_once, tile_rows, tile_vectors, turned_limit,
 };
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{SLACK, Stored, StoredPanels, Strip};
@@ -87,6 +87,8 @@ pub(super) struct Plan {
     /// A is read as it lies, else packed for each task and block of k.
     pub a_in_place: bool,
     pub b: Source,
+    /// Panels that the task packs, and whose columns are contiguous, are turned [`TURNED_STEPS`] steps at a time.
+    pub by_steps: bool,
     /// Tiles go along the rows of C, so that it is written as it lies; else down a panel of B.
     pub along: bool,
 }
@@ -118,8 +120,18 @@ impl Plan {
         let crowded = |rows: usize, stride: usize| rows > 4 * mr && (stride * size).is_multiple_of(2048);
         // So is B where few tiles share it.
         let few = m <= 3 * mr && !(k > 16 && (b.row * size).is_multiple_of(4096));
-        let a_in_place =
-            direct && if a.col == 1 { n <= 8 * nr || n <= 512 && !crowded(m, a.row) } else { m * k * size <= B_NEAR };
+        let by_steps = direct
+            && a.col == 1
+            && b.col != 1
+            && k > TURNED_STEPS
+            && m <= TURNED_ROWS
+            && n * k * size <= turned_limit::<T>(isa);
+        let a_in_place = direct
+            && if a.col == 1 {
+                n <= 8 * nr || n <= 512 && !crowded(m, a.row) || by_steps
+            } else {
+                m * k * size <= B_NEAR
+            };
         let thin = k <= 64 && n >= 4 * nr && m >= 2 * mr;
         let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
         let b = if direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row))) {
@@ -131,7 +143,7 @@ impl Plan {
         };
         // Few rows over few steps are done before the next panel is prepared.
         let along = thin || b == Source::InPlace && is_short(n, k, size);
-        Plan { a_in_place, b, along }
+        Plan { a_in_place, b, by_steps, along }
     }
 
     /// The same without workspace, for products so small that one thread has them and A is read in place.
@@ -231,6 +243,7 @@ impl<T: Real> Product<'_, T> {
         let depth = K_BLOCK.min(k);
         let a_len = if plan.a_in_place { 0 } else { (grid.rows.most() * depth + SLACK).next_multiple_of(LANES) };
         let panel_len = match plan.b {
+            Source::Panels(_) if plan.by_steps => nr * (TURNED_STEPS + grid.rows.most()).max(depth),
             Source::Panels(count) => count * nr * depth,
             // What the first or the last panel of B has too few columns for.
             Source::InPlace | Source::Slab => nr * depth,

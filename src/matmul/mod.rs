@@ -50,7 +50,7 @@ pub(crate) use epilogue::{Epilogue, Finished, Step};
 pub(crate) use pack::{Numbers, PackPanels, Strip};
 pub(crate) use packed::{Multiply, Panels};
 pub(crate) use path::{ascending_scratch, multiply, multiply_ascending};
-pub(crate) use tile::{Next, Tiles};
+pub(crate) use tile::{Carry, Next, Tiles};
 
 use crate::context::Context;
 use crate::element::{bf16, f16};

@@ -333,10 +333,10 @@ impl<O: Operand> Strip<O> {
 /// Ways of [`Strip::pack`] as functions of their own, which packing as panels and as tiles share.
 macro_rules! ways {
     ($($name:ident: $bound:ident, $real:ty, $way:ident)*) => {$(
-        struct $name<T: $bound> {
-            strip: Strip<T>,
-            dst: *mut $real,
-            stride: usize,
+        pub(super) struct $name<T: $bound> {
+            pub strip: Strip<T>,
+            pub dst: *mut $real,
+            pub stride: usize,
         }
         impl<T: $bound> Kernel for &$name<T> {
             type Out = ();

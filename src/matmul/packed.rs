@@ -7,7 +7,7 @@ use super::block::{most_rows, runs};
 use super::blocking::{K_BLOCK, tile_rows, tile_vectors};
 use super::driver::{View, panel_width};
 use super::pack::{PackPanels, PackTiles, SLACK, Stored, Strip};
-use super::tile::{LINE, Next, Tiles};
+use super::tile::{Carry, LINE, Next, Tiles};
 use crate::context::Context;
 use crate::parallel::{Shared, Work};
 use crate::simd::{Isa, Kernel, LANES, Simd};
@@ -183,6 +183,7 @@ impl Piece<'_, '_> {
                     c_step: height * x.ldc,
                     c_ahead: 0,
                     next,
+                    carry: Carry::NOTHING,
                     alpha: 1.0,
                     beta: if self.join { 1.0 } else { 0.0 },
                 };

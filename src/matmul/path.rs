@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::block::Small;
-use super::blocking::{narrow_rows, turn_cost};
+use super::blocking::{TURN_COST, narrow_rows};
 use super::driver::{Layout, Plan, Product, View};
 use super::epilogue::{Finished, finish};
 use super::pack::Numbers;
@@ -76,7 +76,7 @@ impl<T: Real> Args<'_, T> {
         // What must be turned for that, which takes the longer the more rows it has, counts too.
         let half = narrow_rows(ctx.isa()) > 0;
         let lanes = |x: usize| if half && x <= T::HALF { T::HALF } else { x.next_multiple_of(T::LANES) };
-        let turns = |apart: bool, rows: usize| if apart { rows * turn_cost(ctx.isa()) } else { 0 };
+        let turns = |apart: bool, rows: usize| if apart { rows * TURN_COST } else { 0 };
         let across = self.m * lanes(self.n) + turns(b.col != 1, self.n);
         let fuller = self.n * lanes(self.m) + turns(a.row != 1, self.m) < across;
         let turned = self.n <= T::LANES * 3 / 4 && fuller && !self.groups();

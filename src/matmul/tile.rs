@@ -1,6 +1,7 @@
 //! The register tile: the one loop where a matrix product spends its time.
 
-use super::blocking::{narrow_rows, tile_rows, tile_vectors};
+use super::blocking::{narrow_rows, tile_rows, tile_vectors, turned_limit};
+use super::pack::{SLACK, Strip, TurnColumns};
 use super::real::{Real, Vector};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
@@ -31,6 +32,7 @@ pub(crate) struct Tiles<T> {
     /// Elements from a tile of C to the one that is asked for while it computes, or [`NEAR`].
     pub c_ahead: usize,
     pub next: Next<T>,
+    pub carry: Carry<T>,
     pub alpha: T,
     pub beta: T,
 }
@@ -71,11 +73,24 @@ impl<T> Next<T> {
     }
 }
 
+/// Sums that wait while more steps of their block of k are prepared: whole tiles, one behind the other. The first steps come
+/// from nowhere, the last join C.
+#[derive(Clone, Copy)]
+pub(crate) struct Carry<T> {
+    pub from: *const T,
+    pub to: *mut T,
+}
+
+impl<T> Carry<T> {
+    pub(crate) const NOTHING: Carry<T> = Carry { from: ptr::null(), to: ptr::null_mut() };
+}
+
 /// Runs the kernel of the tiles' size.
 ///
 /// Whoever makes them promises: 1 ≤ cols ≤ [`tile_vectors`] vectors; 1 ≤ rows ≤ [`tile_rows`], or [`narrow_rows`] where
 /// cols fit half a vector. A and B are readable as the fields say, and rows × cols of C readable and writable by this thread
-/// alone.
+/// alone. Sums that wait have room for whole tiles; only those of two vectors and of an A
+/// whose rows are contiguous do, where there is a [`turned_limit`].
 impl<T: Real> Kernel for &Tiles<T> {
     type Out = ();
 
@@ -177,6 +192,15 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
+                if const { NV == 2 && ROWS && turned_limit::<T>(S::ISA) > 0 } && !t.carry.from.is_null() {
+                    let mut from = t.carry.from.add(tile * MR * NV * V::LANES);
+                    for i in 0..MR {
+                        for j in 0..NV {
+                            acc[i][j] = V::load(s, from.add(j * V::LANES));
+                        }
+                        from = from.add(NV * V::LANES);
+                    }
+                }
                 if t.c_col == 1 && t.c_ahead != NEAR {
                     let mut c = c0.wrapping_add(t.c_ahead);
                     for _ in 0..MR {
@@ -251,14 +275,20 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 // What C starts as is itself or zeros; sums that join otherwise go to memory as they are, for x − 0 is x.
                 let whole = S::MASKS || t.cols == NV * V::LANES;
                 let fresh = t.beta == T::default();
-                let joins = t.c_col != 1 || !whole || (!fresh && t.beta != T::ONE);
+                let waits = const { NV == 2 && ROWS && turned_limit::<T>(S::ISA) > 0 } && !t.carry.to.is_null();
+                let joins = waits || t.c_col != 1 || !whole || (!fresh && t.beta != T::ONE);
                 let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
-                let sums = sums.as_mut_ptr().cast::<T>();
+                let mut sums = sums.as_mut_ptr().cast::<T>();
+                if waits {
+                    sums = t.carry.to.add(tile * MR * NV * V::LANES);
+                }
                 let (mut c, mut c_row, mut start, mut start_row, mut alpha) =
                     (c0, c_row, c0.cast_const(), c_row, t.alpha);
                 if joins {
                     (c, c_row, alpha) = (sums, NV * V::LANES, T::ONE);
                 }
+                // Sums that wait, or turn, are whole vectors.
+                let last = if joins { V::LANES } else { last };
                 if joins || fresh {
                     (start, start_row) = (if joins { T::MINUS_ZEROS } else { T::ZEROS }.0.as_ptr(), 0);
                 }
@@ -287,7 +317,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         start = start.wrapping_add(start_row);
                     }
                 }
-                if joins {
+                if joins && !waits {
                     s.outline(&Join { tiles: t, c: c0, sums, stride: NV * V::LANES });
                 }
             }
@@ -316,32 +346,65 @@ impl<T: Real> Kernel for &Join<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let t = self.tiles;
-        let (zero, splat) = (T::default(), |x| T::Wide::<S>::splat(s, x));
         // SAFETY: rows × cols of C are this thread's (promise of Tiles); sums holds the tile.
         unsafe {
             if t.c_col == 1 {
                 for i in 0..t.rows {
-                    for j in (0..t.cols).step_by(T::LANES) {
-                        let width = T::LANES.min(t.cols - j);
-                        let c = self.c.add(i * t.c_row + j);
-                        let sum = T::Wide::<S>::load_first(s, self.sums.add(i * self.stride + j), width);
-                        let start = if t.beta == zero {
-                            splat(zero)
-                        } else {
-                            T::Wide::<S>::mul(s, splat(t.beta), T::Wide::<S>::load_first(s, c, width))
-                        };
-                        T::Wide::<S>::fma(s, splat(t.alpha), sum, start).store_up_to(s, c, width);
-                    }
+                    let c = self.c.add(i * t.c_row);
+                    t.join(s, self.sums.add(i * self.stride), c, c, t.cols);
                 }
-            } else {
-                // Column by column of the tile, which is row by row of C.
+            } else if S::COMPACT {
                 for j in 0..t.cols {
                     for i in 0..t.rows {
                         let c = self.c.add(i * t.c_row + j * t.c_col);
-                        let start = if t.beta == zero { zero } else { t.beta * *c };
+                        let start = if t.beta == T::default() { T::default() } else { t.beta * *c };
                         *c = T::fma::<S>(t.alpha, *self.sums.add(i * self.stride + j), start);
                     }
                 }
+            } else {
+                // Columns of the tile are rows of C. All are read before any is written: a load that overlaps a masked store
+                // would wait for it.
+                let mut turned = [const { MaybeUninit::<T>::uninit() }; 2 * LANES * LANES + SLACK];
+                let turned = turned.as_mut_ptr().cast::<T>();
+                let strip = Strip { src: self.sums, across: self.stride, along: 1, width: t.rows, k: self.stride };
+                s.outline(&TurnColumns { strip, dst: turned, stride: LANES });
+                let fresh = t.beta == T::default();
+                for j in 0..t.cols {
+                    let (row, c) = (turned.add(j * LANES), self.c.add(j * t.c_col));
+                    t.join(s, row, c, if fresh { c } else { row }, t.rows);
+                }
+                for j in 0..if fresh { 0 } else { t.cols } {
+                    for i in (0..t.rows).step_by(T::LANES) {
+                        let n = T::LANES.min(t.rows - i);
+                        let sums = T::Wide::<S>::load_first(s, turned.add(j * LANES + i), n);
+                        sums.store_first(s, self.c.add(j * t.c_col + i), n);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Tiles<T> {
+    /// `len` sums beside each other join as many elements of C, to be written to `out`.
+    ///
+    /// # Safety
+    /// Sums and C are valid for reading, `out` for writing.
+    #[inline(always)]
+    unsafe fn join<S: Simd>(&self, s: S, sums: *const T, c: *const T, out: *mut T, len: usize) {
+        let splat = |x| T::Wide::<S>::splat(s, x);
+        for i in (0..len).step_by(T::LANES) {
+            let width = T::LANES.min(len - i);
+            // SAFETY: the contract.
+            unsafe {
+                let c = c.add(i);
+                let sum = T::Wide::<S>::load_first(s, sums.add(i), width);
+                let start = if self.beta == T::default() {
+                    splat(T::default())
+                } else {
+                    T::Wide::<S>::mul(s, splat(self.beta), T::Wide::<S>::load_first(s, c, width))
+                };
+                T::Wide::<S>::fma(s, splat(self.alpha), sum, start).store_up_to(s, out.add(i), width);
             }
         }
     }

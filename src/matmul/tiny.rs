@@ -6,7 +6,7 @@ use super::dot::DEAL;
 use super::driver::{panel_row, panel_width};
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::{Real, Vector};
-use super::tile::{NEAR, Next, Tiles, in_place, is_narrow, reads_in_place};
+use super::tile::{Carry, NEAR, Next, Tiles, in_place, is_narrow, reads_in_place};
 use crate::context::Context;
 use crate::fpenv::FpEnv;
 use crate::simd::{Kernel, LANES, Simd};
@@ -197,6 +197,7 @@ impl<T: Real> Tiny<T> {
             c_step: 0,
             c_ahead: NEAR,
             next: Next::NOTHING,
+            carry: Carry::NOTHING,
             alpha: self.alpha,
             beta: self.beta,
         };

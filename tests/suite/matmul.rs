@@ -256,6 +256,29 @@ fn tile_and_block_edges_have_the_specified_bits() {
     }
 }
 
+/// Few rows against rows of B that are turned some steps at a time, while sums wait: one step more and less than are turned
+/// at once, panels that are not whole, A in place and packed. Few columns, whose tiles turn on their way to C.
+#[test]
+fn panels_that_are_turned_by_steps_have_the_specified_bits() {
+    let contexts = all_contexts();
+    for ta in TRANSPOSES {
+        for k in [127, 128, 129, 132, 255, 256, 257, 385, 600] {
+            if common::quick() && ![129, 385].contains(&k) {
+                continue;
+            }
+            for (m, n) in [(5, 31), (8, 32), (15, 33), (29, 70), (40, 48), (128, 17), (129, 40)] {
+                Case { beta: 0.5, ..Case::new(ta, Transpose::Yes, m, n, k) }.check(&contexts);
+                Case { alpha: -2.0, ..Case::new(ta, Transpose::Yes, m, n, k) }.check(&contexts);
+            }
+            for (m, n) in [(17, 5), (32, 10), (50, 12), (8, 9)] {
+                let pad = [0, 0, n % 3];
+                Case { beta: -1.0, pad, ..Case::new(ta, Transpose::Yes, m, n, k) }.check(&contexts);
+                Case { beta: 1.0, ..Case::new(ta, Transpose::No, m, n, k) }.check(&contexts);
+            }
+        }
+    }
+}
+
 /// Where a vector is a line of the cache, the columns of tiles begin where lines of C do, wherever C begins: thin products,
 /// and a B in place that lies as C does. Narrow panels meet an A that was packed for whole tiles.
 #[test]
