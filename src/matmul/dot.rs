@@ -3,6 +3,7 @@
 use super::blocking::DEALT_BLOCK;
 use super::epilogue::{Epilogue, Finished, finish};
 use super::pack::{Operand, Stored};
+use super::pairs::{self, Pairs};
 use super::real::{Real, Vector};
 use crate::context::Context;
 use crate::element::{bf16, f16};
@@ -50,27 +51,41 @@ impl<T: Real> Dots<'_, T> {
         let work = Work::flops(2.0 * self.few as f64 * self.many as f64 * self.k as f64 * 3.0);
         let tasks = self.many.div_ceil(PIECE);
         let workers = ctx.workers(work, tasks.min(threads));
+        let pairs = T::OF_HALVES
+            && self.w_stored == Stored::Direct
+            && ctx.isa().vectors_are_lines()
+            && pairs::pay(self.few, self.many, self.k);
         ctx.for_each_worker(workers, tasks, |_, task| {
             let rows = task * PIECE..self.many.min((task + 1) * PIECE);
-            ctx.dispatch(Piece { dots: self, rows });
+            if pairs {
+                ctx.dispatch(Piece::<T, true> { dots: self, rows });
+            } else {
+                ctx.dispatch(Piece::<T, false> { dots: self, rows });
+            }
         });
     }
 }
 
-struct Piece<'a, 'b, T: Real> {
+/// `PAIRS`: rows of x by [`pairs`](super::pairs).
+struct Piece<'a, 'b, T: Real, const PAIRS: bool> {
     dots: &'a Dots<'b, T>,
     rows: Range<usize>,
 }
 
-impl<T: Real> Kernel for Piece<'_, '_, T> {
+impl<T: Real, const PAIRS: bool> Kernel for Piece<'_, '_, T, PAIRS> {
     type Out = ();
     // Eight lanes of f64 are a whole vector, of f32 half of one.
-    const WIDE: bool = T::LANES == 8;
+    const WIDE: bool = PAIRS || T::LANES == 8;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.dots;
         match d.w_stored {
+            _ if PAIRS => {
+                if S::LINES {
+                    s.outline(&Pairs(self.rows::<f32>(d.alpha.to_f32(), d.beta.to_f32())));
+                }
+            }
             Stored::Bf16 if T::OF_HALVES => s.outline(&self.rows::<bf16>(d.alpha.to_f32(), d.beta.to_f32())),
             Stored::F16 if T::OF_HALVES => s.outline(&self.rows::<f16>(d.alpha.to_f32(), d.beta.to_f32())),
             _ => s.outline(&self.rows::<T>(d.alpha, d.beta)),
@@ -90,7 +105,7 @@ impl<T: Real> Kernel for Piece<'_, '_, T> {
     }
 }
 
-impl<T: Real> Piece<'_, '_, T> {
+impl<T: Real, const PAIRS: bool> Piece<'_, '_, T, PAIRS> {
     /// The rows of w as what they are stored as.
     #[inline(always)]
     fn rows<O: Operand>(&self, alpha: O::Real, beta: O::Real) -> Rows<O> {
@@ -113,19 +128,19 @@ impl<T: Real> Piece<'_, '_, T> {
 }
 
 /// The rows `rows` of w. As [`Dots`], whose promises it keeps.
-struct Rows<O: Operand> {
-    few: usize,
-    rows: Range<usize>,
-    k: usize,
-    x: *const O::Real,
-    ldx: usize,
-    w: *const O,
-    ldw: usize,
-    c: *mut O::Real,
-    c_few: usize,
-    c_many: usize,
-    alpha: O::Real,
-    beta: O::Real,
+pub(super) struct Rows<O: Operand> {
+    pub few: usize,
+    pub rows: Range<usize>,
+    pub k: usize,
+    pub x: *const O::Real,
+    pub ldx: usize,
+    pub w: *const O,
+    pub ldw: usize,
+    pub c: *mut O::Real,
+    pub c_few: usize,
+    pub c_many: usize,
+    pub alpha: O::Real,
+    pub beta: O::Real,
 }
 
 impl<O: Operand> Kernel for &Rows<O> {
@@ -176,7 +191,7 @@ struct Group<'a, O: Operand, const X: usize, const W: usize> {
 }
 
 /// Elements of each row of w that are asked for ahead of their use.
-const AHEAD: usize = 64;
+pub(super) const AHEAD: usize = 64;
 
 impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> {
     type Out = ();
@@ -255,14 +270,14 @@ impl<O: Operand, const X: usize, const W: usize> Kernel for &Group<'_, O, X, W> 
 
 /// The lanes of `wide` sums for each of some elements of C: they join in ascending order to s, and s joins C, whose elements
 /// are this thread's.
-struct Join<'a, T> {
-    lanes: &'a [[T; DEAL]],
-    wide: usize,
-    c: *mut T,
-    c_few: usize,
-    c_many: usize,
-    alpha: T,
-    beta: T,
+pub(super) struct Join<'a, T> {
+    pub lanes: &'a [[T; DEAL]],
+    pub wide: usize,
+    pub c: *mut T,
+    pub c_few: usize,
+    pub c_many: usize,
+    pub alpha: T,
+    pub beta: T,
 }
 
 impl<T: Real> Kernel for &Join<'_, T> {

@@ -32,6 +32,7 @@ mod driver;
 mod epilogue;
 mod pack;
 mod packed;
+mod pairs;
 mod path;
 mod rank;
 mod real;

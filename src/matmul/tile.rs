@@ -293,8 +293,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     (start, start_row) = (if joins { T::MINUS_ZEROS } else { T::ZEROS }.0.as_ptr(), 0);
                 }
                 let alpha = V::splat(s, alpha);
-                if fresh && !joins && !S::COMPACT {
-                    // Small tiles feel what a start of zeros loads.
+                if fresh && !joins && const { T::OF_HALVES && !S::COMPACT } {
+                    // Small tiles feel what a start of zeros loads; in f32, it is worth their size.
                     let zero = V::splat(s, T::default());
                     for i in 0..MR {
                         for j in 0..NV {

@@ -297,6 +297,7 @@ impl Simd for Avx512 {
 
         splat_h(x: f32) -> __m256 { _mm256_set1_ps(x) }
         mul_h(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
+        join_halves(low: __m256, high: __m256) -> __m512 { _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high) }
         halves(a: __m512) -> (__m256, __m256) { (_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)) }
         fma_h(a: __m256, b: __m256, c: __m256) -> __m256 { _mm256_fmadd_ps(a, b, c) }
 

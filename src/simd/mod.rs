@@ -343,6 +343,17 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul_h(self, a: Self::H, b: Self::H) -> Self::H;
     /// Lanes 0 to 7, and lanes 8 to 15.
     fn halves(self, a: Self::F) -> (Self::H, Self::H);
+    /// The inverse of [`Simd::halves`].
+    #[inline(always)]
+    fn join_halves(self, low: Self::H, high: Self::H) -> Self::F {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: room for both halves.
+        unsafe {
+            self.store_h(lanes.as_mut_ptr(), low);
+            self.store_h(lanes.as_mut_ptr().add(LANES / 2), high);
+            self.load(lanes.as_ptr())
+        }
+    }
     fn fma_h(self, a: Self::H, b: Self::H, c: Self::H) -> Self::H;
 
     // Half-wide storage. Subnormal numbers are converted as such, whatever the CPU's flush modes say.
