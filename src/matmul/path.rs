@@ -84,7 +84,7 @@ impl<T: Real> Args<'_, T> {
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
         let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue, turned };
-        if rank::is_ranked(&product) {
+        if rank::is_ranked(&product, ctx.isa()) {
             return Path::Ranked(product);
         }
         if sweep::is_swept(&product) {

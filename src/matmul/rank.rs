@@ -1,23 +1,35 @@
 //! The ascending order for the sum of a few outer products: C is written along its rows, and nothing is packed.
 
+use super::blocking::{ALONG_COLS, tile_vectors};
 use super::driver::{Pointer, Product};
 use super::epilogue::finish;
 use super::real::{Real, Vector};
 use super::tile::LINE;
 use crate::context::Context;
 use crate::parallel::Work;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Isa, Kernel, Simd};
 use std::ops::Range;
 
 /// Steps of k at most: as many numbers of A as stay in registers for two rows of C.
 const DEPTH: usize = 4;
 
+/// The same with 32 registers, for a C beyond second-level caches: tiles write it in shorter runs.
+const DEPTH_FAR: usize = 8;
+const FAR: usize = 2 << 20;
+
 /// Rows of C in one task.
 const PIECE: usize = 84;
 
 /// Whether a product goes this way.
-pub(super) fn is_ranked<T: Real>(x: &Product<'_, T>) -> bool {
-    x.b.direct_at(0, 0).is_some() && x.k <= DEPTH && x.b.col == 1 && x.c_col == 1 && x.n >= T::LANES
+pub(super) fn is_ranked<T: Real>(x: &Product<'_, T>, isa: Isa) -> bool {
+    let far = has_far::<T>(isa) && x.m * x.n * size_of::<T>() > FAR && x.n >= ALONG_COLS;
+    let depth = if far { DEPTH_FAR } else { DEPTH };
+    x.b.direct_at(0, 0).is_some() && x.k <= depth && x.b.col == 1 && x.c_col == 1 && x.n >= T::LANES
+}
+
+/// Whether there are kernels of more than [`DEPTH`] steps: f64 would double what they take.
+const fn has_far<T: Real>(isa: Isa) -> bool {
+    tile_vectors(isa) == 2 && T::OF_HALVES
 }
 
 /// # Safety
@@ -71,16 +83,27 @@ impl<T: Real> Kernel for Piece<'_, '_, T> {
                         1
                     }
                 };
+                (far $k:literal) => {{
+                    // is_ranked asked the same.
+                    if const { has_far::<T>(S::ISA) } {
+                        s.outline(&Few::<_, $k, 2>(&rows));
+                    }
+                    2
+                }};
             }
             let done = match x.k {
-                _ if S::COMPACT => {
+                _ if S::COMPACT || x.k > DEPTH && end - row == 1 => {
                     s.outline(&One { rows: &rows, k: x.k });
                     1
                 }
                 1 => step!(1 4),
                 2 => step!(2 4),
                 3 => step!(3 2),
-                _ => step!(4 2),
+                4 => step!(4 2),
+                5 => step!(far 5),
+                6 => step!(far 6),
+                7 => step!(far 7),
+                _ => step!(far 8),
             };
             // SAFETY: the rows are this task's alone.
             unsafe { finish(s, x.epilogue, x.finished(rows.c, row..row + done, 0..x.n)) };
@@ -180,7 +203,7 @@ impl<T: Real, const K: usize, const M: usize> Kernel for &Few<'_, T, K, M> {
     }
 }
 
-/// A row of C from `k` rows of B, for [`Simd::COMPACT`].
+/// A row of C from `k` rows of B, for [`Simd::COMPACT`] and for the last of many steps.
 struct One<'a, T> {
     rows: &'a Rows<T>,
     k: usize,

@@ -329,6 +329,21 @@ fn slabs_of_b_have_the_specified_bits() {
     Case::new(Transpose::Yes, Transpose::No, 33, 2300, 1000).check(&contexts);
 }
 
+/// A few outer products, summed into a C beyond second-level caches: rows by twos, and a last one.
+#[test]
+fn outer_products_into_a_large_c_have_the_specified_bits() {
+    if common::quick() {
+        return;
+    }
+    let contexts: Vec<Context> = common::exact_contexts().collect();
+    for (ta, tb) in transposes() {
+        for k in 4..=9 {
+            let beta = [0.0, 1.0, -0.5][k % 3];
+            Case { beta, pad: [0, 0, k % 2], skip: [0, 0, k], ..Case::new(ta, tb, 1001, 531, k) }.check(&contexts);
+        }
+    }
+}
+
 #[test]
 fn a_row_alone_has_the_bits_it_has_in_a_batch_when_asked() {
     for isa in common::isas().filter(|isa| isa.is_fused()) {
