@@ -1,6 +1,6 @@
 //! One task of a product: a piece of C over some depth of k.
 
-use super::blocking::{K_BLOCK, TURNED_STEPS, narrow_rows, tile_rows, turned_limit};
+use super::blocking::{K_BLOCK, PANEL_STEPS, by_steps_limit, narrow_rows, tile_rows};
 use super::driver::{Plan, Product, Source, panel_row, panel_width};
 use super::epilogue::finish;
 use super::pack::{SLACK, StoredPanels, StoredTiles, Strip};
@@ -28,7 +28,7 @@ pub(super) struct Block<'a, 'b, T: Real> {
     pub c: *mut T,
 }
 
-/// One block of k, and those of its steps that are done at a time: all, but where panels are turned by steps.
+/// One block of k, and those of its steps that are done at a time: all, but where panels are packed by steps.
 #[derive(Clone, Copy)]
 struct Step {
     p0: usize,
@@ -71,8 +71,8 @@ impl<T: Real> Block<'_, '_, T> {
         let mut j = self.cols.start - self.lead;
         while j < self.cols.end {
             let cols = j..self.cols.end.min(j + nr);
-            if const { turned_limit::<T>(S::ISA) > 0 } && self.plan.by_steps && cols.len() > T::LANES {
-                self.turned_panel(s, step, cols.clone());
+            if const { by_steps_limit::<T>(S::ISA) > 0 } && self.plan.by_steps && cols.len() > T::LANES {
+                self.panel_by_steps(s, step, cols.clone());
                 if step.p0 + step.k == self.product.k {
                     self.finish(s, self.rows.clone(), cols.clone());
                 }
@@ -101,33 +101,18 @@ impl<T: Real> Block<'_, '_, T> {
         }
     }
 
-    /// A panel of two vectors whose columns are contiguous, some steps at a time: what is turned is used while it is in the
-    /// first-level cache, beside what it came from.
+    /// A panel of two vectors, some steps at a time: what is packed is used while it is in the first-level cache, beside what
+    /// it came from.
     #[inline(always)]
-    fn turned_panel<S: Simd>(&self, s: S, step: Step, cols: Range<usize>) {
-        let per_line = const { LINE / size_of::<T>() };
-        let b = self.product.b;
-        let (ptr, row) = (self.panel.cast_const(), panel_row::<T>(S::ISA, cols.len()));
-        let panel = Panel { col: cols.start, width: cols.len(), ptr, row };
-        for from in (0..step.k).step_by(TURNED_STEPS) {
-            let step = Step { from, steps: TURNED_STEPS.min(step.k - from), ..step };
+    fn panel_by_steps<S: Simd>(&self, s: S, step: Step, cols: Range<usize>) {
+        let row = const { panel_width::<T>(S::ISA) };
+        let panel = Panel { col: cols.start, width: cols.len(), ptr: self.panel.cast_const(), row };
+        for from in (0..step.k).step_by(PANEL_STEPS) {
+            let step = Step { from, steps: PANEL_STEPS.min(step.k - from), ..step };
             self.pack_panels(s, step, cols.clone(), self.panel);
-            // The steps after these are read next, or the first ones of the next panel.
-            let after = from + step.steps;
-            let (col, p, steps) = if after < step.k {
-                (cols.start, step.p0 + after, TURNED_STEPS.min(step.k - after))
-            } else {
-                (cols.end, step.p0, TURNED_STEPS)
-            };
-            let width = cols.len().min(self.cols.end - col);
-            let mut done = 0;
             for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
-                let next = match b.direct_at(p, col) {
-                    Some(ptr) if width > 0 => Next::new(ptr, b.col, steps.div_ceil(per_line), width, step.steps, done),
-                    _ => Next::NOTHING,
-                };
-                self.tiles(s, step, rows, height, &panel, tiles, Some(next));
-                done += tiles;
+                // What comes next is in the second-level cache already.
+                self.tiles(s, step, rows, height, &panel, tiles, Some(Next::NOTHING));
             }
         }
     }
@@ -190,7 +175,7 @@ impl<T: Real> Block<'_, '_, T> {
             }
         };
         let ends = step.from + step.steps == step.k;
-        let waiting = self.panel.wrapping_add(nr * TURNED_STEPS + (rows.start - self.rows.start) * nr);
+        let waiting = self.panel.wrapping_add(nr * PANEL_STEPS + (rows.start - self.rows.start) * nr);
         let carry = Carry {
             from: if step.from > 0 { waiting.cast_const() } else { std::ptr::null() },
             to: if ends { std::ptr::null_mut() } else { waiting },

@@ -51,14 +51,14 @@ pub(super) const ALONG_COLS: usize = 256;
 /// Lanes of multiply-adds that take as long as turning one element while packing.
 pub(super) const TURN_COST: usize = 8;
 
-/// Steps that a panel is turned by where [`TURNED_ROWS`] rows at most use it: with what it comes from it stays in a
+/// Steps that a panel of B is packed by where [`BY_STEPS_ROWS`] rows at most use it: with what it comes from it stays in a
 /// first-level cache.
-pub(super) const TURNED_STEPS: usize = 128;
-pub(super) const TURNED_ROWS: usize = K_BLOCK - TURNED_STEPS;
+pub(super) const PANEL_STEPS: usize = 128;
+pub(super) const BY_STEPS_ROWS: usize = K_BLOCK - PANEL_STEPS;
 
-/// Bytes of B up to which panels are turned by steps: from a third-level cache whole blocks of k come faster. Tiles of one
+/// Bytes of B up to which panels are packed by steps: from a third-level cache whole blocks of k come faster. Tiles of one
 /// vector have panels half as wide, which stay in a first-level cache anyway, and f64 would double what tiles for it take.
-pub(super) const fn turned_limit<T: Real>(isa: Isa) -> usize {
+pub(super) const fn by_steps_limit<T: Real>(isa: Isa) -> usize {
     match isa {
         Isa::Avx512 if T::OF_HALVES => 2 << 20,
         _ => 0,

@@ -2,8 +2,8 @@
 
 use super::block::Block;
 use super::blocking::{
-    ALIGN_COLS, ALIGN_DEPTH, ALONG_COLS, ALONG_DEPTH, B_LIMIT, B_NEAR, COLS_PACKED, K_BLOCK, ROW_GROUP, ROWS_SHARED,
-    TURNED_ROWS, TURNED_STEPS, m_block, m_once, tile_rows, tile_vectors, turned_limit,
+    ALIGN_COLS, ALIGN_DEPTH, ALONG_COLS, ALONG_DEPTH, B_LIMIT, B_NEAR, BY_STEPS_ROWS, COLS_PACKED, K_BLOCK,
+    PANEL_STEPS, ROW_GROUP, ROWS_SHARED, by_steps_limit, m_block, m_once, tile_rows, tile_vectors,
 };
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{SLACK, Stored, StoredPanels, Strip};
@@ -87,7 +87,7 @@ pub(super) struct Plan {
     /// A is read as it lies, else packed for each task and block of k.
     pub a_in_place: bool,
     pub b: Source,
-    /// Panels that the task packs, and whose columns are contiguous, are turned [`TURNED_STEPS`] steps at a time.
+    /// Panels that the task packs are packed [`PANEL_STEPS`] steps at a time.
     pub by_steps: bool,
     /// Tiles go along the rows of C, so that it is written as it lies; else down a panel of B.
     pub along: bool,
@@ -120,12 +120,14 @@ impl Plan {
         let crowded = |rows: usize, stride: usize| rows > 4 * mr && (stride * size).is_multiple_of(2048);
         // So is B where few tiles share it.
         let few = m <= 3 * mr && !(k > 16 && (b.row * size).is_multiple_of(4096));
+        let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
+        let b_in_place = direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row)));
         let by_steps = direct
+            && !b_in_place
             && a.col == 1
-            && b.col != 1
-            && k > TURNED_STEPS
-            && m <= TURNED_ROWS
-            && n * k * size <= turned_limit::<T>(isa);
+            && k > PANEL_STEPS
+            && m <= BY_STEPS_ROWS
+            && n * k * size <= by_steps_limit::<T>(isa);
         let a_in_place = direct
             && if a.col == 1 {
                 n <= 8 * nr || n <= 512 && !crowded(m, a.row) || by_steps
@@ -133,13 +135,12 @@ impl Plan {
                 m * k * size <= B_NEAR
             };
         let thin = k <= 64 && n >= 4 * nr && m >= 2 * mr;
-        let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
-        let b = if direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row))) {
+        let b = if b_in_place {
             Source::InPlace
         } else if m > m_once(isa, a_in_place) || thin {
             Source::Slab
         } else {
-            Source::Panels(if b.col == 1 { 4 } else { 1 })
+            Source::Panels(if b.col == 1 && !by_steps { 4 } else { 1 })
         };
         // Few rows over few steps are done before the next panel is prepared.
         let along = thin || b == Source::InPlace && is_short(n, k, size);
@@ -243,7 +244,7 @@ impl<T: Real> Product<'_, T> {
         let depth = K_BLOCK.min(k);
         let a_len = if plan.a_in_place { 0 } else { (grid.rows.most() * depth + SLACK).next_multiple_of(LANES) };
         let panel_len = match plan.b {
-            Source::Panels(_) if plan.by_steps => nr * (TURNED_STEPS + grid.rows.most()).max(depth),
+            Source::Panels(_) if plan.by_steps => nr * (PANEL_STEPS + grid.rows.most()).max(depth),
             Source::Panels(count) => count * nr * depth,
             // What the first or the last panel of B has too few columns for.
             Source::InPlace | Source::Slab => nr * depth,

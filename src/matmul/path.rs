@@ -87,7 +87,7 @@ impl<T: Real> Args<'_, T> {
         if rank::is_ranked(&product, ctx.isa()) {
             return Path::Ranked(product);
         }
-        if sweep::is_swept(&product) {
+        if sweep::is_swept(&product, ctx.isa()) {
             let cut = sweep::Cut::new(&product, ctx, threads);
             return Path::Swept(product, cut);
         }

@@ -8,13 +8,19 @@ use super::epilogue::finish;
 use super::real::{Real, Vector};
 use crate::context::Context;
 use crate::parallel::{Shared, Work};
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Isa, Kernel, LANES, Simd};
 use std::ops::Range;
 
 /// Rows of A at most, by how the rows of B lie: with more, a panel in place or packed is faster than the sums' way to the
 /// cache and back. Rows at multiples of 4 KiB compete for the same lines of a cache, and are hard to read otherwise.
 const ROWS: usize = 4;
-const ROWS_CROWDED: usize = 8;
+const fn rows_crowded(isa: Isa) -> usize {
+    match isa {
+        // Three groups with two vectors each.
+        Isa::Avx512 => 18,
+        _ => 8,
+    }
+}
 
 /// Rows of A that meet a vector of B at once.
 const HEIGHT: usize = 6;
@@ -31,8 +37,8 @@ const CHUNK: usize = 192;
 const SUMS: usize = 16 * 1024;
 
 /// Whether a product goes this way.
-pub(super) fn is_swept<T: Real>(x: &Product<'_, T>) -> bool {
-    let most = if (x.b.row * size_of::<T>()).is_multiple_of(4096) { ROWS_CROWDED } else { ROWS };
+pub(super) fn is_swept<T: Real>(x: &Product<'_, T>, isa: Isa) -> bool {
+    let most = if (x.b.row * size_of::<T>()).is_multiple_of(4096) { rows_crowded(isa) } else { ROWS };
     x.b.direct_at(0, 0).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES && !(x.m > 1 && x.is_short())
 }
 

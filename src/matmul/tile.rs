@@ -1,6 +1,6 @@
 //! The register tile: the one loop where a matrix product spends its time.
 
-use super::blocking::{narrow_rows, tile_rows, tile_vectors, turned_limit};
+use super::blocking::{by_steps_limit, narrow_rows, tile_rows, tile_vectors};
 use super::pack::{SLACK, Strip, TurnColumns};
 use super::real::{Real, Vector};
 use crate::simd::{Kernel, LANES, Simd};
@@ -90,7 +90,7 @@ impl<T> Carry<T> {
 /// Whoever makes them promises: 1 ≤ cols ≤ [`tile_vectors`] vectors; 1 ≤ rows ≤ [`tile_rows`], or [`narrow_rows`] where
 /// cols fit half a vector. A and B are readable as the fields say, and rows × cols of C readable and writable by this thread
 /// alone. Sums that wait have room for whole tiles; only those of two vectors and of an A
-/// whose rows are contiguous do, where there is a [`turned_limit`].
+/// whose rows are contiguous do, where there is a [`by_steps_limit`].
 impl<T: Real> Kernel for &Tiles<T> {
     type Out = ();
 
@@ -192,7 +192,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
             let mut acc = [[V::splat(s, T::default()); NV]; MR];
             // SAFETY: the promise of whoever made the tiles, whose fields these are.
             unsafe {
-                if const { NV == 2 && ROWS && turned_limit::<T>(S::ISA) > 0 } && !t.carry.from.is_null() {
+                if const { NV == 2 && ROWS && by_steps_limit::<T>(S::ISA) > 0 } && !t.carry.from.is_null() {
                     let mut from = t.carry.from.add(tile * MR * NV * V::LANES);
                     for i in 0..MR {
                         for j in 0..NV {
@@ -275,7 +275,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 // What C starts as is itself or zeros; sums that join otherwise go to memory as they are, for x − 0 is x.
                 let whole = S::MASKS || t.cols == NV * V::LANES;
                 let fresh = t.beta == T::default();
-                let waits = const { NV == 2 && ROWS && turned_limit::<T>(S::ISA) > 0 } && !t.carry.to.is_null();
+                let waits = const { NV == 2 && ROWS && by_steps_limit::<T>(S::ISA) > 0 } && !t.carry.to.is_null();
                 let joins = waits || t.c_col != 1 || !whole || (!fresh && t.beta != T::ONE);
                 let mut sums = [const { MaybeUninit::<T>::uninit() }; LARGEST];
                 let mut sums = sums.as_mut_ptr().cast::<T>();

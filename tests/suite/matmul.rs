@@ -223,7 +223,7 @@ fn smallest_shapes_have_the_specified_bits() {
 fn few_rows_against_rows_as_they_lie_have_the_specified_bits() {
     let contexts = all_contexts();
     for ta in TRANSPOSES {
-        for m in (1..=9).step_by(if common::quick() { 4 } else { 1 }) {
+        for m in (1..=19).step_by(if common::quick() { 6 } else { 1 }) {
             for (n, k, pad) in [(52, 300, 972), (67, 39, 445), (400, 13, 624), (81, 34, 0)] {
                 let case = Case::new(ta, Transpose::No, m, n, k);
                 Case { beta: 0.5, pad: [3, pad, 1], ..case }.check(&contexts);
@@ -256,10 +256,10 @@ fn tile_and_block_edges_have_the_specified_bits() {
     }
 }
 
-/// Few rows against rows of B that are turned some steps at a time, while sums wait: one step more and less than are turned
-/// at once, panels that are not whole, A in place and packed. Few columns, whose tiles turn on their way to C.
+/// Panels of B that are packed some steps at a time, while sums wait: one step more and less than are packed at once, panels
+/// that are not whole, A in place and packed. Few columns, whose tiles turn on their way to C.
 #[test]
-fn panels_that_are_turned_by_steps_have_the_specified_bits() {
+fn panels_that_are_packed_by_steps_have_the_specified_bits() {
     let contexts = all_contexts();
     for ta in TRANSPOSES {
         for k in [127, 128, 129, 132, 255, 256, 257, 385, 600] {
@@ -269,6 +269,9 @@ fn panels_that_are_turned_by_steps_have_the_specified_bits() {
             for (m, n) in [(5, 31), (8, 32), (15, 33), (29, 70), (40, 48), (128, 17), (129, 40)] {
                 Case { beta: 0.5, ..Case::new(ta, Transpose::Yes, m, n, k) }.check(&contexts);
                 Case { alpha: -2.0, ..Case::new(ta, Transpose::Yes, m, n, k) }.check(&contexts);
+            }
+            for (m, n) in [(43, 70), (128, 49), (129, 70)] {
+                Case { beta: 1.0, ..Case::new(ta, Transpose::No, m, n, k) }.check(&contexts);
             }
             for (m, n) in [(17, 5), (32, 10), (50, 12), (8, 9)] {
                 let pad = [0, 0, n % 3];
