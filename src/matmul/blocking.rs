@@ -98,3 +98,22 @@ pub(super) const B_LIMIT: usize = 8 << 20;
 
 /// Bytes of B that stay in a first-level cache beside A and C.
 pub(super) const B_NEAR: usize = 16 << 10;
+
+/// Bytes of A over one block of k up to which its columns are read as they lie by few columns of B. Packing takes a
+/// second-level cache's time, which AVX-512's tiles feel.
+pub(super) const fn a_near(isa: Isa) -> usize {
+    match isa {
+        Isa::Avx512 => 128 << 10,
+        _ => B_NEAR,
+    }
+}
+
+/// The same of B, for few enough rows of A that packing it does not pay. Rows of B that do not lie as lines of the cache
+/// (`lines`) straddle two with each vector.
+pub(super) const fn b_near(isa: Isa, m: usize, lines: bool) -> usize {
+    match isa {
+        Isa::Avx512 if lines && m <= 512 => 256 << 10,
+        Isa::Avx512 if m <= 210 => 128 << 10,
+        _ => B_NEAR,
+    }
+}

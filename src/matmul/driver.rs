@@ -3,7 +3,7 @@
 use super::block::Block;
 use super::blocking::{
     ALIGN_COLS, ALIGN_DEPTH, ALONG_COLS, ALONG_DEPTH, B_LIMIT, B_NEAR, BY_STEPS_ROWS, COLS_PACKED, K_BLOCK,
-    PANEL_STEPS, ROW_GROUP, ROWS_SHARED, by_steps_limit, m_block, m_once, tile_rows, tile_vectors,
+    PANEL_STEPS, ROW_GROUP, ROWS_SHARED, a_near, b_near, by_steps_limit, m_block, m_once, tile_rows, tile_vectors,
 };
 use super::epilogue::{Epilogue, Finished};
 use super::pack::{SLACK, Stored, StoredPanels, Strip};
@@ -120,7 +120,8 @@ impl Plan {
         let crowded = |rows: usize, stride: usize| rows > 4 * mr && (stride * size).is_multiple_of(2048);
         // So is B where few tiles share it.
         let few = m <= 3 * mr && !(k > 16 && (b.row * size).is_multiple_of(4096));
-        let near = n * k * size <= B_NEAR || k <= 8 && n * k * size <= 4 * B_NEAR;
+        let lines = (b.row * size).is_multiple_of(LINE) && b.ptr.addr().is_multiple_of(LINE);
+        let near = n * k.min(K_BLOCK) * size <= b_near(isa, m, lines) || k <= 8 && n * k * size <= 4 * B_NEAR;
         let b_in_place = direct && b.col == 1 && (few || near && !(k > 2 && crowded(usize::MAX, b.row)));
         let by_steps = direct
             && !b_in_place
@@ -133,6 +134,7 @@ impl Plan {
                 n <= 8 * nr || n <= 512 && !crowded(m, a.row) || by_steps
             } else {
                 m * k * size <= B_NEAR
+                    || n <= 16 * nr && m * k.min(K_BLOCK) * size <= a_near(isa) && !crowded(usize::MAX, a.col)
             };
         let thin = k <= 64 && n >= 4 * nr && m >= 2 * mr;
         let b = if b_in_place {
