@@ -205,6 +205,9 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     let mut c = c0.wrapping_add(t.c_ahead);
                     for _ in 0..MR {
                         s.prefetch(c.cast());
+                        if NV == 2 {
+                            s.prefetch(c.wrapping_add(V::LANES).cast());
+                        }
                         c = c.wrapping_add(c_row);
                     }
                 }
