@@ -32,6 +32,9 @@ fn pause() -> Duration {
     Duration::from_millis(std::env::var("EVENKEEL_BENCH_PAUSE").ok().and_then(|s| s.parse().ok()).unwrap_or(0))
 }
 
+/// What each turn begins with after a rest.
+const WARM_UP: Duration = Duration::from_millis(5);
+
 /// The best seconds per run of each entry, by turns.
 pub fn contest(entries: &mut [Entry<'_>]) -> Vec<f64> {
     // Samples of at least 30 µs, so that reading the clock does not count.
@@ -50,8 +53,12 @@ pub fn contest(entries: &mut [Entry<'_>]) -> Vec<f64> {
     loop {
         for ((entry, repeats), best) in entries.iter_mut().zip(&repeats).zip(&mut best) {
             if !pause.is_zero() {
+                // Then as long as threads take to wake up and to spread over the CPUs.
                 std::thread::sleep(pause);
-                (entry.run)();
+                let start = Instant::now();
+                while start.elapsed() < WARM_UP {
+                    (entry.run)();
+                }
             }
             // A turn is several samples: the first ones after another contestant find cold caches.
             for _ in 0..5 {

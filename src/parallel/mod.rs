@@ -3,10 +3,15 @@
 //! A kernel cuts its work by shape, never by the number of threads, and hands the pieces to
 //! [`Context::for_each`]. Which thread runs which piece changes nothing in the results.
 
+mod cpu;
+mod gate;
+
 use crate::context::Context;
 use crate::fpenv::FpEnv;
+use gate::Attendance;
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
@@ -103,7 +108,13 @@ impl Context {
         };
         match self.executor() {
             Executor::Caller => body(0),
-            Executor::Rayon(pool) => pool.run(workers, &body),
+            Executor::Rayon(pool) => {
+                let first = || {
+                    let _fp = FpEnv::enter(self.flush_subnormals());
+                    team.step(&|task| f.run(0, task));
+                };
+                pool.run(workers, tasks, &first, &body);
+            }
             Executor::Host(parallel_for) => {
                 // The calling thread is worker 0; the host's calls draw the other numbers, whatever it passes them.
                 let ticket = AtomicUsize::new(1);
@@ -141,13 +152,17 @@ impl Team {
         }
         self.running.fetch_add(1, Ordering::Relaxed);
         let _leave = Leave(&self.running);
-        loop {
-            let task = self.next.fetch_add(1, Ordering::Relaxed);
-            if task >= self.tasks {
-                return;
-            }
+        while self.step(&f) {}
+    }
+
+    /// One task, if there is any left.
+    fn step(&self, f: &impl Fn(usize)) -> bool {
+        let task = self.next.fetch_add(1, Ordering::Relaxed);
+        let left = task < self.tasks;
+        if left {
             f(task);
         }
+        left
     }
 }
 
@@ -160,6 +175,7 @@ pub(crate) struct Pool {
 struct Started {
     process: u32,
     pool: rayon::ThreadPool,
+    attendance: Arc<Attendance>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -168,32 +184,26 @@ impl Pool {
         Pool { threads, started: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Calls `body(worker)` for every worker, worker 0 on the calling thread.
-    fn run(&self, workers: usize, body: &(dyn Fn(usize) + Sync)) {
+    /// Calls `body(worker)` for every worker that comes while there are tasks left, worker 0 on the calling thread. `first`
+    /// does one of the `tasks`.
+    fn run(&self, workers: usize, tasks: usize, first: &dyn Fn(), body: &(dyn Fn(usize) + Sync)) {
         if rayon::current_thread_index().is_some() {
             let workers = workers.min(rayon::current_num_threads());
             // A worker that waits has other work to do.
-            return rayon::in_place_scope(|scope| team(scope, workers, body));
+            return rayon::in_place_scope(|scope| {
+                (1..workers).for_each(|worker| scope.spawn(move |_| body(worker)));
+                body(0);
+            });
         }
         match self.get() {
-            Some(pool) => {
-                let done = AtomicUsize::new(0);
-                let counted = |worker: usize| {
-                    body(worker);
-                    done.fetch_add(1, Ordering::Release);
-                };
-                pool.in_place_scope(|scope| {
-                    team(scope, workers, &counted);
-                    wait_awake(&done, workers);
-                });
-            }
+            Some(started) => gate::run(&started.pool, &started.attendance, workers, tasks, first, body),
             // No thread could be started: the work is done all the same.
             None => body(0),
         }
     }
 
     /// The pool, started if need be. Lock-free, so that a fork in the middle of it leaves nothing locked.
-    fn get(&self) -> Option<&rayon::ThreadPool> {
+    fn get(&self) -> Option<&Started> {
         // There neither threads nor process numbers exist.
         if cfg!(all(target_family = "wasm", not(target_feature = "atomics"))) {
             return None;
@@ -205,7 +215,7 @@ impl Pool {
             if let Some(started) = unsafe { seen.as_ref() }
                 && started.process == process
             {
-                return Some(&started.pool);
+                return Some(started);
             }
             let mut threads = Vec::with_capacity(self.threads - 1);
             let pool = rayon::ThreadPoolBuilder::new()
@@ -217,11 +227,12 @@ impl Pool {
                 })
                 .build()
                 .ok()?;
-            let new = Box::into_raw(Box::new(Started { process, pool, threads }));
+            let new =
+                Box::into_raw(Box::new(Started { process, pool, attendance: Arc::new(Attendance::new()), threads }));
             match self.started.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire) {
                 // What `seen` pointed to belongs to the parent process and is left alone.
                 // SAFETY: `new` is valid, and from here on freed only by drop.
-                Ok(_) => return Some(unsafe { &(*new).pool }),
+                Ok(_) => return Some(unsafe { &*new }),
                 Err(other) => {
                     // SAFETY: the exchange failed, so `new` is still ours alone.
                     unsafe { Box::from_raw(new) }.end();
@@ -229,28 +240,6 @@ impl Pool {
                 }
             }
         }
-    }
-}
-
-/// Spawns all workers but one, which is the calling thread.
-fn team<'scope>(scope: &rayon::Scope<'scope>, workers: usize, body: &'scope (dyn Fn(usize) + Sync)) {
-    for worker in 1..workers {
-        scope.spawn(move |_| body(worker));
-    }
-    body(0);
-}
-
-/// Turns that the calling thread waits for the others before it goes to sleep, some 10 to 30 microseconds: waking it takes as
-/// long.
-const SPINS: usize = 500;
-
-/// Returns once all workers have counted themselves in `done`, or after [`SPINS`]. Their last steps in rayon are not seen
-/// here: hence some more turns.
-fn wait_awake(done: &AtomicUsize, workers: usize) {
-    let mut turns = 0;
-    while turns < SPINS {
-        std::hint::spin_loop();
-        turns = if done.load(Ordering::Acquire) == workers { turns.max(SPINS - 8) + 1 } else { turns + 1 };
     }
 }
 
