@@ -97,6 +97,9 @@ impl Drop for Closing<'_> {
     }
 }
 
+/// The caller has given way to workers that were called for.
+const AWAITED: u64 = u64::MAX;
+
 /// What a pool remembers from call to call.
 pub(super) struct Attendance {
     /// Workers that are awake.
@@ -104,7 +107,7 @@ pub(super) struct Attendance {
     start: Instant,
     /// When the last call ended, in nanoseconds after `start`.
     last: AtomicU64,
-    /// When workers were called for who have not come since, or 0.
+    /// When workers were called for who have not come since, or 0, or [`AWAITED`].
     called: AtomicU64,
 }
 
@@ -140,7 +143,8 @@ impl Attendance {
         if called == 0 {
             self.called.store(now, Ordering::Relaxed);
         } else if now.saturating_sub(called) > LATE.as_nanos() as u64 {
-            self.called.store(now, Ordering::Relaxed);
+            // Once: where all CPUs are taken it would help others alone.
+            self.called.store(AWAITED, Ordering::Relaxed);
             std::thread::yield_now();
         }
     }
@@ -235,6 +239,65 @@ fn stay() {
             if before.elapsed() > CROWDED {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    fn pool() -> (rayon::ThreadPool, Arc<Attendance>) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        (pool, Arc::new(Attendance::new()))
+    }
+
+    /// Calls that follow each other at once, while workers stay, and after they have gone to sleep; tasks that are short, and
+    /// that are worth waking somebody.
+    #[test]
+    fn each_task_is_done_once_before_the_call_ends() {
+        let (pool, attendance) = pool();
+        for round in 0..400 {
+            let done: Vec<AtomicUsize> = (0..9).map(|_| AtomicUsize::new(0)).collect();
+            let next = AtomicUsize::new(0);
+            let step = || {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if let Some(count) = done.get(task) {
+                    if round % 8 == 0 {
+                        std::thread::sleep(Duration::from_micros(50));
+                    }
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                task < done.len()
+            };
+            run(&pool, &attendance, 4, done.len(), &|| _ = step(), &|_| while step() {});
+            assert!(done.into_iter().all(|count| count.into_inner() == 1), "round {round}");
+            std::thread::sleep(Duration::from_micros([0, 0, 0, 100, 300, 1000][round % 6]));
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_when_all_have_left() {
+        let (pool, attendance) = pool();
+        for panics in [0, 1] {
+            let (entered, left) = (AtomicBool::new(false), AtomicBool::new(false));
+            let body = |worker: usize| {
+                if worker == 1 {
+                    entered.store(true, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(5));
+                    left.store(true, Ordering::Relaxed);
+                }
+                while worker == 0 && !entered.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                assert!(worker != panics, "as told");
+            };
+            // Enough to do after the first task for somebody to be called.
+            let first = || std::thread::sleep(Duration::from_millis(1));
+            let end = catch_unwind(AssertUnwindSafe(|| run(&pool, &attendance, 2, 9, &first, &body)));
+            assert_eq!(end.unwrap_err().downcast_ref::<&str>(), Some(&"as told"), "worker {panics}");
+            assert!(left.into_inner());
         }
     }
 }
