@@ -23,7 +23,8 @@ pub(super) struct Block<'a, 'b, T: Real> {
     pub slab_cols: Range<usize>,
     /// Room for the rows of A over one block of k, where the plan packs them.
     pub a_pack: *mut T,
-    /// Room for panels of B over one block of k: as many as the plan packs at a time, at least one.
+    /// Room for panels of B over one block of k: as many as the plan packs at a time, at least one. By steps, the sums that wait
+    /// stand behind the steps.
     pub panel: *mut T,
     pub c: *mut T,
 }
