@@ -38,7 +38,7 @@ impl Kernel for &Product {
         let nr = const { panel_width::<f32>(S::ISA) };
         let whole = self.cols / nr;
         let along = self.rows <= FEW && whole > 1;
-        let runs = runs(0..self.rows, most_rows::<S>(false));
+        let runs = runs(0..self.rows, most_rows::<f32, S>(false));
         for (rows, tiles, height) in runs.clone() {
             for t in 0..if along { tiles } else { 0 } {
                 self.tiles(s, rows.start + t * height, height, 0, nr, whole, true);

@@ -90,7 +90,7 @@ impl<T: Real> Block<'_, '_, T> {
             let panel = lead.take().unwrap_or_else(|| self.panel_at(s, step, j, packed_to));
             let narrow = is_narrow::<T, S>(panel.width) && self.plan.a_in_place && !leads;
             let mut done = 0;
-            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(narrow)) {
+            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<T, S>(narrow)) {
                 let next = if leads { Next::NOTHING } else { self.next_panel::<S>(step, &panel, done) };
                 self.tiles(s, step, rows, height, &panel, tiles, Some(next));
                 done += tiles;
@@ -111,7 +111,7 @@ impl<T: Real> Block<'_, '_, T> {
         for from in (0..step.k).step_by(PANEL_STEPS) {
             let step = Step { from, steps: PANEL_STEPS.min(step.k - from), ..step };
             self.pack_panels(s, step, cols.clone(), self.panel);
-            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
+            for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<T, S>(false)) {
                 // What comes next is in the second-level cache already.
                 self.tiles(s, step, rows, height, &panel, tiles, Some(Next::NOTHING));
             }
@@ -126,14 +126,14 @@ impl<T: Real> Block<'_, '_, T> {
         let rest = self.cols.start + whole * nr;
         // What is left of a B in place is packed where the first panel is, or is two panels that are not.
         let lead = self.lead_panel(s, step);
-        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
+        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<T, S>(false)) {
             let Some(lead) = &lead else { break };
             self.tiles(s, step, rows, height, lead, tiles, Some(Next::NOTHING));
         }
         let last = (rest < self.cols.end).then(|| self.panel_at(s, step, rest, rest));
         let after = last.as_ref().map_or(self.cols.end, |last| last.col + last.width);
         let after = (after < self.cols.end).then(|| self.panel_at(s, step, after, after));
-        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
+        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<T, S>(false)) {
             for t in 0..tiles {
                 let rows = rows.start + t * height..rows.start + (t + 1) * height;
                 if whole > 0 {
@@ -231,7 +231,7 @@ impl<T: Real> Block<'_, '_, T> {
                 match b.direct_at(step.p0, from) {
                     Some(ptr) if width > 0 && b.col == 1 => {
                         // The tiles of each panel of the group ask for their part of the rows of the next group.
-                        let tiles = self.rows.len().div_ceil(const { tile_rows(S::ISA) });
+                        let tiles = self.rows.len().div_ceil(const { tile_rows::<T>(S::ISA) });
                         (ptr, b.row, width.div_ceil(per_line), step.k, done + (panel.col - first) / nr * tiles)
                     }
                     Some(ptr) if width > 0 => (ptr, b.col, step.k.div_ceil(per_line), width, done),
@@ -306,7 +306,7 @@ impl<T: Real> Block<'_, '_, T> {
     fn pack_a<S: Simd>(&self, s: S, Step { p0, k, .. }: Step) {
         let mut dst = self.a_pack;
         let a = self.product.a;
-        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<S>(false)) {
+        for (rows, tiles, height) in runs(self.rows.clone(), most_rows::<T, S>(false)) {
             if tiles > 0 {
                 let src = a.at(rows.start, p0);
                 let strip = Strip { src, across: a.row, along: a.col, width: rows.len(), k };
@@ -342,8 +342,8 @@ pub(crate) fn runs(rows: Range<usize>, most: usize) -> [(Range<usize>, usize, us
 
 /// Rows of a tile at most.
 #[inline(always)]
-pub(crate) fn most_rows<S: Simd>(narrow: bool) -> usize {
-    if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows(S::ISA) } }
+pub(crate) fn most_rows<T: Real, S: Simd>(narrow: bool) -> usize {
+    if narrow { const { narrow_rows(S::ISA) } } else { const { tile_rows::<T>(S::ISA) } }
 }
 
 /// The whole product on one thread, without workspace: A is read in place, and so is B or a panel of it is packed on the

@@ -13,10 +13,11 @@ pub const DEALT_BLOCK: usize = 8 * K_BLOCK;
 ///
 /// AVX-512: 14 × 2 accumulators, 2 vectors of B, 1 broadcast, of 32 registers; 16 loads for 28 FMAs. AVX2: a vector is
 /// two registers, so 6 × 2 accumulators, 2 of B, 1 broadcast, of 16. NEON: 4 registers a vector, so 6 × 4 + 4 + 1 of
-/// 32. SSE2 has 16 registers: 2 × 4 + 4 + 1.
-pub(super) const fn tile_rows(isa: Isa) -> usize {
+/// 32. SSE2 has 16 registers: 2 × 4 + 4 + 1. f64 with 12 × 2 is within 2 % of 14 × 2, and 24 KB smaller.
+pub(super) const fn tile_rows<T: Real>(isa: Isa) -> usize {
     match isa {
-        Isa::Avx512 => 14,
+        Isa::Avx512 if T::OF_HALVES => 14,
+        Isa::Avx512 => 12,
         Isa::Avx2 | Isa::Neon => 6,
         Isa::Portable | Isa::Scalar => 2,
     }

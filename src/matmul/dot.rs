@@ -2,6 +2,7 @@
 
 use super::blocking::DEALT_BLOCK;
 use super::epilogue::{Epilogue, Finished, finish};
+use super::join::join_one;
 use super::pack::{Operand, Stored};
 use super::pairs::{self, Pairs};
 use super::real::{Real, Vector};
@@ -293,10 +294,7 @@ impl<T: Real> Kernel for &Join<'_, T> {
                 sum = sum + *lane;
             }
             // SAFETY: the promise of whoever made it.
-            unsafe {
-                let start = if beta == T::default() { T::default() } else { beta * *c };
-                *c = T::fma::<S>(alpha, sum, start);
-            }
+            unsafe { join_one::<T, S>(alpha, beta, sum, c) };
             (c, left) = (c.wrapping_add(c_many), left - 1);
             if left == 0 {
                 row = row.wrapping_add(c_few);

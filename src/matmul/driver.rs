@@ -113,7 +113,7 @@ fn is_short(n: usize, k: usize, size: usize) -> bool {
 
 impl Plan {
     fn new<T: Real>(isa: Isa, m: usize, n: usize, k: usize, a: View<T>, b: View<T>) -> Plan {
-        let (mr, nr, size) = (tile_rows(isa), panel_width::<T>(isa), size_of::<T>());
+        let (mr, nr, size) = (tile_rows::<T>(isa), panel_width::<T>(isa), size_of::<T>());
         let direct = a.direct_at(0, 0).is_some();
         // Reading A in place saves its packing, which matters where few columns share it. Rows at multiples of 4 KiB
         // compete for the same lines of a cache, of 2 KiB nearly so.
@@ -239,7 +239,7 @@ impl<T: Real> Product<'_, T> {
             m,
             slab_n.min(n),
             nr,
-            if self.groups() { ROW_GROUP } else { tile_rows(ctx.isa()) },
+            if self.groups() { ROW_GROUP } else { tile_rows::<T>(ctx.isa()) },
             plan,
         );
         let workers = workers.min(grid.tasks(slab_n.min(n)));

@@ -30,6 +30,7 @@ mod blocking;
 mod dot;
 mod driver;
 mod epilogue;
+mod join;
 mod pack;
 mod packed;
 mod pairs;

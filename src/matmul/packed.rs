@@ -107,14 +107,14 @@ impl Kernel for &Multiply<'_> {
         let nr = const { panel_width::<f32>(S::ISA) };
         let few = self.rows <= FEW && !S::COMPACT;
         // Rows at even distances compete for the same lines of a cache, unless one tile has them all.
-        let pack = self.rows > const { tile_rows(S::ISA) };
+        let pack = self.rows > const { tile_rows::<f32>(S::ISA) };
         let panels = self.b.n.div_ceil(nr);
         for p0 in (0..self.b.k).step_by(K_BLOCK) {
             let k = K_BLOCK.min(self.b.k - p0);
             let a = self.a.wrapping_add(p0);
             if pack {
                 let mut dst = self.room;
-                for (rows, tiles, height) in runs(0..self.rows, most_rows::<S>(false)) {
+                for (rows, tiles, height) in runs(0..self.rows, most_rows::<f32, S>(false)) {
                     if tiles > 0 {
                         let src = a.wrapping_add(rows.start * self.lda);
                         let strip = Strip { src, across: self.lda, along: 1, width: rows.len(), k };
@@ -156,7 +156,7 @@ impl Piece<'_, '_> {
         for j in (0..self.cols).step_by(nr) {
             let b = self.b.wrapping_add(j * k);
             let mut done = 0;
-            for (rows, tiles, height) in runs(0..x.rows, most_rows::<S>(false)) {
+            for (rows, tiles, height) in runs(0..x.rows, most_rows::<f32, S>(false)) {
                 let (a, a_row, a_col) = if packed {
                     (x.room.cast_const().wrapping_add(rows.start * k), 1, height)
                 } else {

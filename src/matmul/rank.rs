@@ -3,6 +3,7 @@
 use super::blocking::{ALONG_COLS, tile_vectors};
 use super::driver::{Pointer, Product};
 use super::epilogue::finish;
+use super::join::join_vector;
 use super::real::{Real, Vector};
 use super::tile::LINE;
 use crate::context::Context;
@@ -226,12 +227,7 @@ impl<T: Real> Kernel for &One<'_, T> {
                     sum = T::Wide::<S>::fma(s, a, T::Wide::<S>::load_first(s, x.b.add(p * x.b_row + j), n), sum);
                 }
                 let c = x.c.add(j);
-                let start = if x.beta == T::default() {
-                    zero
-                } else {
-                    T::Wide::<S>::mul(s, T::Wide::<S>::splat(s, x.beta), T::Wide::<S>::load_first(s, c, n))
-                };
-                T::Wide::<S>::fma(s, T::Wide::<S>::splat(s, x.alpha), sum, start).store_first(s, c, n);
+                join_vector(s, x.alpha, x.beta, sum, c, c, n);
             }
         }
     }

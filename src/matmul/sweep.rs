@@ -5,6 +5,7 @@ use super::block::runs;
 use super::blocking::{K_BLOCK, tile_vectors};
 use super::driver::{Pointer, Product};
 use super::epilogue::finish;
+use super::join::{join_one, join_row};
 use super::real::{Real, Vector};
 use crate::context::Context;
 use crate::parallel::{Shared, Work};
@@ -173,28 +174,15 @@ impl<T: Real> Sweep<T> {
     /// The sums of a block of k join C.
     #[inline(always)]
     fn join<S: Simd>(&self, s: S, beta: T) {
-        let zero = T::default();
         for i in 0..self.rows {
             // SAFETY: sums holds rows of `stride` each; the elements of C are this task's.
             unsafe {
                 let (sums, c) = (self.sums.add(i * self.stride), self.c.add(i * self.c_row));
                 if self.c_col == 1 {
-                    let (alpha, beta_v) = (T::Wide::<S>::splat(s, self.alpha), T::Wide::<S>::splat(s, beta));
-                    for j in (0..self.cols).step_by(T::LANES) {
-                        let width = T::LANES.min(self.cols - j);
-                        let start = if beta == zero {
-                            T::Wide::<S>::splat(s, zero)
-                        } else {
-                            T::Wide::<S>::mul(s, beta_v, T::Wide::<S>::load_up_to(s, c.add(j), width))
-                        };
-                        let sum = T::Wide::<S>::load(s, sums.add(j));
-                        T::Wide::<S>::fma(s, alpha, sum, start).store_up_to(s, c.add(j), width);
-                    }
+                    join_row(s, self.alpha, beta, sums, c, c, self.cols);
                 } else {
                     for j in 0..self.cols {
-                        let c = c.add(j * self.c_col);
-                        let start = if beta == zero { zero } else { beta * *c };
-                        *c = T::fma::<S>(self.alpha, *sums.add(j), start);
+                        join_one::<T, S>(self.alpha, beta, *sums.add(j), c.add(j * self.c_col));
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! The register tile: the one loop where a matrix product spends its time.
 
 use super::blocking::{by_steps_limit, narrow_rows, tile_rows, tile_vectors};
+use super::join::{join_one, join_row};
 use super::pack::{SLACK, Strip, TurnColumns};
 use super::real::{Real, Vector};
 use crate::simd::{Kernel, LANES, Simd};
@@ -97,12 +98,12 @@ impl<T: Real> Kernel for &Tiles<T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         macro_rules! by_rows {
-            ($narrow:literal $most:ident $nv:literal: $($mr:literal)*) => {
+            ($narrow:literal $most:expr, $nv:literal: $($mr:literal)*) => {
                 match (self.rows, self.a_col == 1) {
                     $(
-                        ($mr, true) if $mr <= const { $most(S::ISA) } =>
+                        ($mr, true) if $mr <= const { $most } =>
                             s.outline(Sized::<T, $mr, $nv, true, $narrow>(self)),
-                        ($mr, false) if $mr <= const { $most(S::ISA) } =>
+                        ($mr, false) if $mr <= const { $most } =>
                             s.outline(Sized::<T, $mr, $nv, false, $narrow>(self)),
                     )*
                     _ => unreachable!("a tile of {} rows", self.rows),
@@ -111,11 +112,11 @@ impl<T: Real> Kernel for &Tiles<T> {
         }
         if self.tiles == 0 {
         } else if const { tile_vectors(S::ISA) } == 2 && self.cols > T::LANES {
-            by_rows!(false tile_rows 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+            by_rows!(false tile_rows::<T>(S::ISA), 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else if const { has_narrow::<T, S>() } && self.cols <= T::HALF {
-            by_rows!(true narrow_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+            by_rows!(true narrow_rows(S::ISA), 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         } else {
-            by_rows!(false tile_rows 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+            by_rows!(false tile_rows::<T>(S::ISA), 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
         }
     }
 }
@@ -201,14 +202,26 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         from = from.add(NV * V::LANES);
                     }
                 }
-                if t.c_col == 1 && t.c_ahead != NEAR {
-                    let mut c = c0.wrapping_add(t.c_ahead);
-                    for _ in 0..MR {
-                        s.prefetch(c.cast());
+                let mut c_ask = c0.wrapping_add(t.c_ahead);
+                macro_rules! ask {
+                    () => {
+                        s.prefetch(c_ask.cast());
                         if NV == 2 {
-                            s.prefetch(c.wrapping_add(V::LANES).cast());
+                            s.prefetch(c_ask.wrapping_add(V::LANES).cast());
                         }
-                        c = c.wrapping_add(c_row);
+                        c_ask = c_ask.wrapping_add(c_row);
+                    };
+                }
+                // Over many steps, a row of C in each turn of the loop, until so many steps are left: requests all at once
+                // hold the loop up.
+                let mut asked = k;
+                if t.c_col == 1 && t.c_ahead != NEAR {
+                    if const { NV > 1 && !ROWS } && k >= MR * UNROLL {
+                        asked = k - MR * UNROLL;
+                    } else {
+                        for _ in 0..MR {
+                            ask!();
+                        }
                     }
                 }
                 // Three rows of A share a pointer, so that there are registers for them all; columns have one.
@@ -249,6 +262,9 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 while left >= UNROLL && !S::COMPACT {
                     s.prefetch_far(next.cast());
                     s.prefetch_far(next.wrapping_add(half).cast());
+                    if const { NV > 1 && !ROWS } && left > asked {
+                        ask!();
+                    }
                     next = next.wrapping_add(line);
                     lines -= 1;
                     if lines == 0 {
@@ -354,14 +370,13 @@ impl<T: Real> Kernel for &Join<'_, T> {
             if t.c_col == 1 {
                 for i in 0..t.rows {
                     let c = self.c.add(i * t.c_row);
-                    t.join(s, self.sums.add(i * self.stride), c, c, t.cols);
+                    join_row(s, t.alpha, t.beta, self.sums.add(i * self.stride), c, c, t.cols);
                 }
             } else if S::COMPACT {
                 for j in 0..t.cols {
                     for i in 0..t.rows {
                         let c = self.c.add(i * t.c_row + j * t.c_col);
-                        let start = if t.beta == T::default() { T::default() } else { t.beta * *c };
-                        *c = T::fma::<S>(t.alpha, *self.sums.add(i * self.stride + j), start);
+                        join_one::<T, S>(t.alpha, t.beta, *self.sums.add(i * self.stride + j), c);
                     }
                 }
             } else {
@@ -374,7 +389,7 @@ impl<T: Real> Kernel for &Join<'_, T> {
                 let fresh = t.beta == T::default();
                 for j in 0..t.cols {
                     let (row, c) = (turned.add(j * LANES), self.c.add(j * t.c_col));
-                    t.join(s, row, c, if fresh { c } else { row }, t.rows);
+                    join_row(s, t.alpha, t.beta, row, c, if fresh { c } else { row }, t.rows);
                 }
                 for j in 0..if fresh { 0 } else { t.cols } {
                     for i in (0..t.rows).step_by(T::LANES) {
@@ -383,31 +398,6 @@ impl<T: Real> Kernel for &Join<'_, T> {
                         sums.store_first(s, self.c.add(j * t.c_col + i), n);
                     }
                 }
-            }
-        }
-    }
-}
-
-impl<T: Real> Tiles<T> {
-    /// `len` sums beside each other join as many elements of C, to be written to `out`.
-    ///
-    /// # Safety
-    /// Sums and C are valid for reading, `out` for writing.
-    #[inline(always)]
-    unsafe fn join<S: Simd>(&self, s: S, sums: *const T, c: *const T, out: *mut T, len: usize) {
-        let splat = |x| T::Wide::<S>::splat(s, x);
-        for i in (0..len).step_by(T::LANES) {
-            let width = T::LANES.min(len - i);
-            // SAFETY: the contract.
-            unsafe {
-                let c = c.add(i);
-                let sum = T::Wide::<S>::load_first(s, sums.add(i), width);
-                let start = if self.beta == T::default() {
-                    splat(T::default())
-                } else {
-                    T::Wide::<S>::mul(s, splat(self.beta), T::Wide::<S>::load_first(s, c, width))
-                };
-                T::Wide::<S>::fma(s, splat(self.alpha), sum, start).store_up_to(s, out.add(i), width);
             }
         }
     }

@@ -4,6 +4,7 @@ use super::Transpose;
 use super::block::{most_rows, runs};
 use super::dot::DEAL;
 use super::driver::{panel_row, panel_width};
+use super::join::join_vector;
 use super::pack::{Operand, PackPanels, SLACK, Strip};
 use super::real::{Real, Vector};
 use super::tile::{Carry, NEAR, Next, Tiles, in_place, is_narrow, reads_in_place};
@@ -177,7 +178,7 @@ impl<T: Real> Tiny<T> {
     /// Columns j to j + width of C, from rows of B that begin at `b`, `b_row` elements apart, and can be read there.
     #[inline(always)]
     fn columns<S: Simd>(&self, s: S, j: usize, width: usize, b: *const T, b_row: usize) {
-        let most = most_rows::<S>(is_narrow::<T, S>(width));
+        let most = most_rows::<T, S>(is_narrow::<T, S>(width));
         // All of A, B and C was checked by whoever called `run`, and C is this thread's.
         let mut tiles = Tiles {
             tiles: 1,
@@ -280,12 +281,7 @@ impl<T: Operand<Real = T> + Real> Kernel for Dealt<'_, T> {
                 }
                 for r in 0..rows.min(t.m - i) {
                     let c = t.c.add((i + r) * t.c_row);
-                    let start = if t.beta == T::default() {
-                        zero
-                    } else {
-                        T::Wide::<S>::mul(s, splat(t.beta), T::Wide::<S>::load_first(s, c, t.n))
-                    };
-                    T::Wide::<S>::fma(s, splat(t.alpha), sums[r], start).store_first(s, c, t.n);
+                    join_vector(s, t.alpha, t.beta, sums[r], c, c, t.n);
                 }
             }
         }
