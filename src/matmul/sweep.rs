@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Rows of A at most, by how the rows of B lie: with more, a panel in place or packed is faster than the sums' way to the
 /// cache and back. Rows at multiples of 4 KiB compete for the same lines of a cache, and are hard to read otherwise.
-const ROWS: usize = 4;
+const FEW: usize = 4;
 const fn rows_crowded(isa: Isa) -> usize {
     match isa {
         // Three groups with two vectors each.
@@ -39,8 +39,26 @@ const SUMS: usize = 16 * 1024;
 
 /// Whether a product goes this way.
 pub(super) fn is_swept<T: Real>(x: &Product<'_, T>, isa: Isa) -> bool {
-    let most = if (x.b.row * size_of::<T>()).is_multiple_of(4096) { rows_crowded(isa) } else { ROWS };
-    x.b.direct_at(0, 0).is_some() && x.b.col == 1 && x.m <= most && x.n >= LANES && !(x.m > 1 && x.is_short())
+    // Tiles of one vector would have more rows at once.
+    let few = x.m <= 2 || tile_vectors(isa) > 1;
+    let most = if (x.b.row * size_of::<T>()).is_multiple_of(4096) { rows_crowded(isa) } else { FEW };
+    x.b.direct_at(0, 0).is_some()
+        && x.b.col == 1
+        && x.m <= most
+        && x.n >= LANES
+        && (x.m == 1 || !x.is_short() || few && is_direct(x))
+}
+
+/// Whether sums join C at once: all steps go together, and C keeps all or nothing of itself. f64 would double what it takes.
+fn is_direct<T: Real>(x: &Product<'_, T>) -> bool {
+    let keeps = x.beta == T::default() || x.beta == T::ONE;
+    let together = x.k <= STEPS && x.is_short() || x.k <= steps(x.b.row, size_of::<T>());
+    T::OF_HALVES && x.m <= FEW && together && x.c_col == 1 && keeps
+}
+
+/// Rows of B at a time, so many elements apart.
+fn steps(b_row: usize, size: usize) -> usize {
+    if (b_row * size).is_multiple_of(1024) { STEPS_CROWDED } else { STEPS }
 }
 
 /// How a product is cut.
@@ -59,7 +77,7 @@ impl Cut {
         // Long runs of each row for one thread; two pieces a worker for more.
         let pieces = if workers == 1 { 1 } else { 2 * workers };
         let width = x.n.div_ceil(pieces).next_multiple_of(LANES).min(SUMS / x.m / LANES * LANES);
-        Cut { workers, width, sums: x.m * stride(width) }
+        Cut { workers, width, sums: if is_direct(x) { 0 } else { x.m * stride(width) } }
     }
 
     /// Elements of workspace.
@@ -117,6 +135,7 @@ impl<T: Real> Kernel for Piece<'_, '_, T> {
             beta: x.beta,
             sums: self.sums.as_mut_ptr(),
             stride: stride(self.cols.len()),
+            direct: is_direct(x),
         };
         s.outline(&sweep);
         // SAFETY: the columns are this task's alone.
@@ -141,6 +160,8 @@ struct Sweep<T> {
     beta: T,
     sums: *mut T,
     stride: usize,
+    /// There are no sums: all steps go together, and join C ([`is_direct`]).
+    direct: bool,
 }
 
 impl<T: Real> Kernel for &Sweep<T> {
@@ -148,8 +169,7 @@ impl<T: Real> Kernel for &Sweep<T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let crowded = (self.b_row * size_of::<T>()).is_multiple_of(1024);
-        let most = if crowded { STEPS_CROWDED } else { STEPS };
+        let most = if self.direct { STEPS } else { steps(self.b_row, size_of::<T>()) };
         let chunk = if self.rows <= HEIGHT { self.cols } else { CHUNK };
         for p0 in (0..self.k).step_by(K_BLOCK) {
             let end = self.k.min(p0 + K_BLOCK);
@@ -165,7 +185,9 @@ impl<T: Real> Kernel for &Sweep<T> {
                     }
                 }
             }
-            self.join(s, if p0 == 0 { self.beta } else { T::ONE });
+            if !self.direct {
+                self.join(s, if p0 == 0 { self.beta } else { T::ONE });
+            }
         }
     }
 }
@@ -219,6 +241,7 @@ impl<T: Real> Group<'_, T> {
         match height {
             _ if S::COMPACT => sized!(1 1),
             1 => sized!(1 4),
+            2 if two => sized!(2 4),
             2 => sized!(2 2),
             3 if two => sized!(3 2),
             3 => sized!(3 1),
@@ -245,9 +268,9 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
         let zero = T::Wide::<S>::splat(s, T::default());
         let stride = x.a_row * size_of::<T>();
         macro_rules! strip {
-            ($count:expr, $j:expr, $load:expr) => {{
+            ($count:expr, $j:expr, $n:expr, $load:expr) => {{
                 let mut acc = [[zero; $count]; M];
-                let sums = x.sums.add(self.0.row * x.stride + $j);
+                let sums = x.sums.wrapping_add(self.0.row * x.stride + $j);
                 if !self.0.first {
                     for i in 0..M {
                         for v in 0..$count {
@@ -318,9 +341,25 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
                         }
                     }
                 }
-                for i in 0..M {
-                    for v in 0..$count {
-                        acc[i][v].store(s, sums.add(i * x.stride + v * lanes));
+                if const { M <= FEW && T::OF_HALVES } && x.direct {
+                    let mut c = x.c.add(self.0.row * x.c_row + $j);
+                    let fresh = x.beta == T::default();
+                    let mut start = if fresh { T::ZEROS.0.as_ptr() } else { c.cast_const() };
+                    let (start_row, start_next) = if fresh { (0, 0) } else { (x.c_row, lanes) };
+                    let alpha = T::Wide::<S>::splat(s, x.alpha);
+                    for i in 0..M {
+                        for v in 0..$count {
+                            let (start, c) = (start.add(v * start_next), c.add(v * lanes));
+                            T::Wide::<S>::fma(s, alpha, acc[i][v], T::Wide::<S>::load_up_to(s, start, $n)).store_up_to(s, c, $n);
+                        }
+                        c = c.wrapping_add(x.c_row);
+                        start = start.wrapping_add(start_row);
+                    }
+                } else {
+                    for i in 0..M {
+                        for v in 0..$count {
+                            acc[i][v].store(s, sums.add(i * x.stride + v * lanes));
+                        }
                     }
                 }
             }};
@@ -330,17 +369,21 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
         // holds rows of whole vectors (Cut).
         unsafe {
             while !S::COMPACT && j + N * lanes <= end {
-                strip!(N, j, |p| T::Wide::<S>::load(s, p));
+                strip!(N, j, lanes, |p| T::Wide::<S>::load(s, p));
                 j += N * lanes;
+            }
+            while N > 2 && M == 2 && !S::COMPACT && j + 2 * lanes <= end {
+                strip!(2, j, lanes, |p| T::Wide::<S>::load(s, p));
+                j += 2 * lanes;
             }
             // With masks, what is left of whole vectors and a part of one go the same way.
             while N > 1 && !S::MASKS && !S::COMPACT && j + lanes <= end {
-                strip!(1, j, |p| T::Wide::<S>::load(s, p));
+                strip!(1, j, lanes, |p| T::Wide::<S>::load(s, p));
                 j += lanes;
             }
             while j < end {
                 let width = lanes.min(end - j);
-                strip!(1, j, |p| T::Wide::<S>::load_first(s, p, width));
+                strip!(1, j, width, |p| T::Wide::<S>::load_first(s, p, width));
                 if !S::MASKS && !S::COMPACT {
                     break;
                 }
