@@ -2,7 +2,7 @@
 
 use super::blocking::DEALT_BLOCK;
 use super::epilogue::{Epilogue, Finished, finish};
-use super::join::join_one;
+use super::join::{join_one, join_vector};
 use super::pack::{Operand, Stored};
 use super::pairs::{self, Pairs};
 use super::real::{Real, Vector};
@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::element::{bf16, f16};
 use crate::parallel::Work;
 use crate::simd::{Kernel, Simd};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Lanes that k is dealt to.
@@ -164,6 +165,10 @@ impl<O: Operand> Kernel for &Rows<O> {
         // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands; eight
         // doubles are two registers where eight floats are one.
         macro_rules! groups {
+            ($few:literal: once $group:literal) => {{
+                s.outline(&Group::<O, $few, $group> { rows: self, row: j });
+                j += $group;
+            }};
             ($few:literal: $($group:literal)*) => {{$(
                 while self.rows.end - j >= $group {
                     s.outline(&Group::<O, $few, $group> { rows: self, row: j });
@@ -172,7 +177,13 @@ impl<O: Operand> Kernel for &Rows<O> {
             )*}};
         }
         match (self.few, size_of::<O::Real>()) {
-            (1, 4) => groups!(1: 8 4 2 1),
+            (1, 4) => {
+                // Two alone would wait for their own sums.
+                if O::DIRECT && self.rows.len() % 8 == 2 && self.rows.len() > 2 {
+                    groups!(1: once 10)
+                }
+                groups!(1: 8 4 2 1)
+            }
             (2, 4) => groups!(2: 4 2 1),
             (3, 4) => groups!(3: 3 1),
             (_, 4) if O::DIRECT => groups!(4: 3 2 1),
@@ -285,20 +296,42 @@ impl<T: Real> Kernel for &Join<'_, T> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         let Join { lanes, wide, c: mut row, c_few, c_many, alpha, beta } = *self;
-        let (mut c, mut left) = (row, wide);
-        for lanes in lanes {
-            let mut sum = lanes[0];
-            for lane in &lanes[1..] {
-                sum = sum + *lane;
-            }
-            // SAFETY: the promise of whoever made it.
-            unsafe { join_one::<T, S>(alpha, beta, sum, c) };
-            (c, left) = (c.wrapping_add(c_many), left - 1);
-            if left == 0 {
+        let (mut from, end) = (lanes.as_ptr().cast::<T>(), lanes.as_ptr_range().end.cast::<T>());
+        // SAFETY: the promise of whoever made it; a block is DEAL × DEAL.
+        unsafe {
+            while from < end {
+                let (mut c, mut left) = (row, wide);
+                // The lanes of each become a column: a vector then adds one lane of all.
+                while !S::COMPACT && T::OF_HALVES && left >= DEAL {
+                    let mut turned = [const { MaybeUninit::<T>::uninit() }; DEAL * DEAL];
+                    let turned = turned.as_mut_ptr().cast::<T>();
+                    T::turn(s, DEAL, from, DEAL, DEAL - 1, turned, DEAL);
+                    let one = T::Dealt::<S>::splat(s, T::ONE);
+                    let mut sum = T::Dealt::<S>::load(s, turned);
+                    for i in 1..DEAL {
+                        sum = T::Dealt::<S>::fma(s, one, T::Dealt::<S>::load(s, turned.add(i * DEAL)), sum);
+                    }
+                    if c_many == 1 {
+                        join_vector(s, alpha, beta, sum, c, c, DEAL);
+                    } else {
+                        sum.store(s, turned);
+                        for j in 0..DEAL {
+                            join_one::<T, S>(alpha, beta, *turned.add(j), c.wrapping_add(j * c_many));
+                        }
+                    }
+                    (from, c, left) = (from.add(DEAL * DEAL), c.wrapping_add(DEAL * c_many), left - DEAL);
+                }
+                while left > 0 {
+                    let mut sum = *from;
+                    for i in 1..DEAL {
+                        sum = sum + *from.add(i);
+                    }
+                    join_one::<T, S>(alpha, beta, sum, c);
+                    (from, c, left) = (from.add(DEAL), c.wrapping_add(c_many), left - 1);
+                }
                 row = row.wrapping_add(c_few);
-                (c, left) = (row, wide);
             }
         }
     }

@@ -21,24 +21,21 @@ pub(super) unsafe fn join_one<T: Real, S: Simd>(alpha: T, beta: T, sum: T, c: *m
 /// # Safety
 /// As many elements are valid, from `c` on for reading, from `out` on for writing.
 #[inline(always)]
-pub(super) unsafe fn join_vector<T: Real, S: Simd>(
+pub(super) unsafe fn join_vector<T: Real, S: Simd, V: Vector<S, T>>(
     s: S,
     alpha: T,
     beta: T,
-    sum: T::Wide<S>,
+    sum: V,
     c: *const T,
     out: *mut T,
     n: usize,
 ) {
-    let splat = |x| T::Wide::<S>::splat(s, x);
+    let splat = |x| V::splat(s, x);
     // SAFETY: the contract.
     unsafe {
-        let start = if beta == T::default() {
-            splat(T::default())
-        } else {
-            T::Wide::<S>::mul(s, splat(beta), T::Wide::<S>::load_up_to(s, c, n))
-        };
-        T::Wide::<S>::fma(s, splat(alpha), sum, start).store_up_to(s, out, n);
+        let start =
+            if beta == T::default() { splat(T::default()) } else { V::mul(s, splat(beta), V::load_up_to(s, c, n)) };
+        V::fma(s, splat(alpha), sum, start).store_up_to(s, out, n);
     }
 }
 
