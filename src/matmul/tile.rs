@@ -208,6 +208,8 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                         s.prefetch(c_ask.cast());
                         if NV == 2 {
                             s.prefetch(c_ask.wrapping_add(V::LANES).cast());
+                            // Rows that do not begin with a line end in another.
+                            s.prefetch(c_ask.wrapping_add(2 * V::LANES - 1).cast());
                         }
                         c_ask = c_ask.wrapping_add(c_row);
                     };
