@@ -35,3 +35,28 @@ pub(super) fn current() -> Option<usize> {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn leave() {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// The CPUs that this thread may run on, as the kernel prints them.
+    fn allowed() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        status.lines().find(|line| line.starts_with("Cpus_allowed:")).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_thread_that_leaves_its_cpu_may_come_back() {
+        let (before, from) = (allowed(), current().unwrap());
+        let several = before.chars().filter_map(|c| c.to_digit(16)).map(u32::count_ones).sum::<u32>() > 1;
+        // Somebody may bring it back between the two questions, but not each time.
+        let moved = (0..100).any(|_| {
+            let from = current();
+            leave();
+            current() != from
+        });
+        assert_eq!(moved, several, "on CPU {from} of {before}");
+        assert_eq!(allowed(), before);
+    }
+}

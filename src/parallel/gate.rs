@@ -277,6 +277,37 @@ mod tests {
         }
     }
 
+    /// Processor time of each worker, in nanoseconds.
+    #[cfg(target_os = "linux")]
+    fn spent(pool: &rayon::ThreadPool) -> Vec<i64> {
+        pool.broadcast(|_| {
+            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: it writes the time there.
+            assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
+            i64::from(time.tv_sec) * 1_000_000_000 + i64::from(time.tv_nsec)
+        })
+    }
+
+    /// For as long as nobody calls, workers take no processor time but what they stay for.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn workers_sleep_when_nobody_calls() {
+        let (pool, attendance) = pool();
+        let worked = AtomicUsize::new(0);
+        while worked.load(Ordering::Relaxed) == 0 {
+            let body = |worker: usize| {
+                worked.fetch_add(worker, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(1));
+            };
+            run(&pool, &attendance, 4, 9, &|| std::thread::sleep(Duration::from_millis(1)), &body);
+        }
+        let before = spent(&pool);
+        std::thread::sleep(Duration::from_millis(500));
+        for (before, after) in before.into_iter().zip(spent(&pool)) {
+            assert!(after - before < 100_000_000, "{} ns of half a second", after - before);
+        }
+    }
+
     #[test]
     fn a_panic_reaches_the_caller_when_all_have_left() {
         let (pool, attendance) = pool();
