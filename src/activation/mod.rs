@@ -40,6 +40,7 @@ macro_rules! one_stage {
     };
 }
 
+mod elu;
 mod piecewise;
 mod smooth;
 mod stored;
@@ -49,10 +50,11 @@ use crate::element::Storage;
 use crate::elementwise::{Input, Join, Map1, Part, each, one_stage_map, piece1, piece2};
 use crate::error::{Error, Result, check_len};
 use crate::simd::Simd;
+use elu::{Celu, Elu, Selu};
 use piecewise::{HardSigmoid, HardSwish, HardTanh, Identity, LeakyRelu, Relu, Softsign};
 pub use stored::*;
 
-use smooth::{Celu, Elu, Gelu, GeluTanh, LogSigmoid, Mish, Selu, Sigmoid, Silu, Softplus, Tanh};
+use smooth::{Gelu, GeluTanh, LogSigmoid, Mish, Sigmoid, Silu, Softplus, Tanh};
 
 /// An activation function φ. The numbers are those of `EK_ACTIVATION_*`.
 ///

@@ -1,4 +1,4 @@
-//! Batch norm over [batch, channels, spatial].
+//! Batch norm over `[batch, channels, spatial]`.
 
 use super::columns::{self, Map, Products, Spread};
 use super::rows::Row;
@@ -18,7 +18,7 @@ const NS: f64 = 0.4;
 /// Elements of a task that maps runs.
 const PIECE: usize = 32 * 1024;
 
-/// [batch, channels, spatial].
+/// `[batch, channels, spatial]`.
 #[derive(Clone, Copy)]
 struct Shape {
     batch: usize,
@@ -56,7 +56,7 @@ impl Shape {
 /// Batch norm in training: y = x̂·gamma + beta, x̂ = (x − mean)·rstd, rstd = 1/√(variance + eps), mean and variance
 /// of each channel over batch and spatial (whitepaper §12).
 ///
-/// Shapes, row-major: `x`, `y` [batch, channels, spatial]; all others [channels]. spatial = 1 serves [N, C] and
+/// Shapes, row-major: `x`, `y` `[batch, channels, spatial]`; all others `[channels]`. spatial = 1 serves `[N, C]` and
 /// channels-last data. `gamma` is 1 and `beta` 0 if None. `mean` and `rstd` are for the backward pass; running =
 /// (1 − momentum)·running + momentum·(batch value), running_var from the variance divided by n − 1. Source: Ioffe and
 /// Szegedy 2015.
@@ -324,7 +324,7 @@ pub fn batch_norm_forward_infer_f32(
 /// Batch norm's gradients in training (whitepaper §12): dbeta = Σ dy, dgamma = Σ dy·x̂ over batch and spatial, and
 /// dx = gamma·rstd·(dy − dbeta/n − x̂·dgamma/n), n the values of a channel.
 ///
-/// Shapes, row-major: `dy`, `x`, `dx` [batch, channels, spatial]; all others [channels]. `mean` and `rstd` as the
+/// Shapes, row-major: `dy`, `x`, `dx` `[batch, channels, spatial]`; all others `[channels]`. `mean` and `rstd` as the
 /// forward pass saved them; `gamma` is 1 if None; `dgamma` and `dbeta` are overwritten, or added to if `accumulate`.
 /// Each output may be None.
 ///

@@ -1,4 +1,4 @@
-//! Sums down the rows of a [rows, cols] tensor and what is made of them, across columns: [batch, channels] with a short
+//! Sums down the rows of a `[rows, cols]` tensor and what is made of them, across columns: `[batch, channels]` with a short
 //! spatial, each element of a row a column of its own.
 
 use super::BLOCK;

@@ -1,4 +1,4 @@
-//! Group norm over [batch, channels, spatial].
+//! Group norm over `[batch, channels, spatial]`.
 
 use super::backward::{self, Gradients};
 use super::forward::{self, Call, Input};
@@ -69,8 +69,8 @@ impl Shape {
 
 /// Group norm: y = x̂·gamma + beta, mean and variance of each sample's groups of channels (whitepaper §12, §13).
 ///
-/// Shapes, row-major: `x`, `y` [batch, channels, spatial]; `gamma` (1 if None), `beta` (0 if None) [channels]; `mean`,
-/// `rstd` [batch, groups]. `groups` divides `channels`: 1 is layer norm over all but the batch, `channels` is instance
+/// Shapes, row-major: `x`, `y` `[batch, channels, spatial]`; `gamma` (1 if None), `beta` (0 if None) `[channels]`; `mean`,
+/// `rstd` `[batch, groups]`. `groups` divides `channels`: 1 is layer norm over all but the batch, `channels` is instance
 /// norm. Source: Wu and He 2018.
 ///
 /// Accuracy and threads: as layer norm.
@@ -176,8 +176,8 @@ fn spread(param: Option<&[f32]>, absent: f32, spatial: usize, out: &mut [f32]) {
 
 /// Group norm's gradients: those of layer norm along each sample's groups; dgamma and dbeta over batch and spatial.
 ///
-/// Shapes, row-major: `dy`, `x`, `dx` [batch, channels, spatial]; `mean`, `rstd` [batch, groups] as the forward pass
-/// saved them; `gamma` (1 if None), `dgamma`, `dbeta` [channels], overwritten, or added to if `accumulate`. Each output
+/// Shapes, row-major: `dy`, `x`, `dx` `[batch, channels, spatial]`; `mean`, `rstd` `[batch, groups]` as the forward pass
+/// saved them; `gamma` (1 if None), `dgamma`, `dbeta` `[channels]`, overwritten, or added to if `accumulate`. Each output
 /// may be None.
 ///
 /// Accuracy and threads: as layer norm's gradients.

@@ -17,7 +17,7 @@ macro_rules! layer_norm {
 /// Layer norm along rows: y = x̂·gamma + beta, x̂ = (x − mean)·rstd, rstd = 1/√(variance + eps) (whitepaper §13).
 ///
 #[doc = $words]
-/// Shapes, row-major: `x`, `y` [rows, cols]; `gamma` (1 if None), `beta` (0 if None) [cols]; `mean`, `rstd` [rows], in
+/// Shapes, row-major: `x`, `y` `[rows, cols]`; `gamma` (1 if None), `beta` (0 if None) `[cols]`; `mean`, `rstd` `[rows]`, in
 /// f32, for the backward pass. The variance is divided by cols. Source: Ba et al. 2016.
 ///
 /// Accuracy: y and the statistics have a few roundings of f32 relative to the row's spread, whatever its offset and its
@@ -47,7 +47,7 @@ pub fn $forward(
 /// Layer norm of a sum: sum = x + residual, y = layer norm of sum (whitepaper §13, §14).
 ///
 #[doc = $words]
-/// Shapes as for layer norm; `residual`, `sum` [rows, cols]. `sum` is what the residual stream goes on with, and what
+/// Shapes as for layer norm; `residual`, `sum` `[rows, cols]`. `sum` is what the residual stream goes on with, and what
 /// the backward pass takes; it is rounded to its storage before it is normalized.
 ///
 /// Accuracy, threads and errors: those of layer norm.
@@ -81,8 +81,8 @@ pub fn $add_forward(
 /// the row; dgamma = Σ dy·x̂ and dbeta = Σ dy down the rows.
 ///
 #[doc = $words]
-/// Shapes, row-major: `dy`, `x`, `dx` [rows, cols]; `mean`, `rstd` [rows] as the forward pass saved them; `gamma` (1 if
-/// None) [cols]; `dgamma`, `dbeta` [cols], in f32, overwritten, or added to if `accumulate`. Each output may be None.
+/// Shapes, row-major: `dy`, `x`, `dx` `[rows, cols]`; `mean`, `rstd` `[rows]` as the forward pass saved them; `gamma` (1 if
+/// None) `[cols]`; `dgamma`, `dbeta` `[cols]`, in f32, overwritten, or added to if `accumulate`. Each output may be None.
 ///
 /// Accuracy: a few roundings of f32 relative to |g|·rstd of the row, whatever the offset of x: the mean's rounding is
 /// taken back out. dgamma and dbeta do not drift with the number of rows. A constant row gives dgamma nothing; where
@@ -113,7 +113,7 @@ pub fn $backward(
 /// residual alike (whitepaper §13, §14).
 ///
 #[doc = $words]
-/// Shapes as for layer norm's gradients; `sum` as the forward pass stored it; `dsum` (0 if None) [rows, cols] is the
+/// Shapes as for layer norm's gradients; `sum` as the forward pass stored it; `dsum` (0 if None) `[rows, cols]` is the
 /// gradient that arrives at sum by the residual path.
 ///
 /// Accuracy, threads and errors: those of layer norm's gradients.

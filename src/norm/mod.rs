@@ -11,10 +11,10 @@
 //!
 //! # Orders
 //!
-//! - Along a row: chunks of [`CHUNK`] elements; inside a chunk element i adds into lane i mod 16 in f32, products by
+//! - Along a row: chunks of 256 elements (`CHUNK`); inside a chunk element i adds into lane i mod 16 in f32, products by
 //!   fused multiply-add, and lanes fold by halves; chunks join in ascending order in f64. Rows in f64: lane i mod 16
 //!   over the whole row, folded by halves.
-//! - Down rows (dgamma, dbeta): tasks of rows, cut by the shape; inside a task blocks of [`BLOCK`] rows, a block in
+//! - Down rows (dgamma, dbeta): tasks of rows, cut by the shape; inside a task blocks of 32 rows (`BLOCK`), a block in
 //!   ascending order in f32; blocks and then tasks join in ascending order in f64.
 //! - Batch norm, spatial of 16 and more: each run of a channel is summed as a row is, around a pivot of its own; sample by
 //!   sample, moments join by Chan's formula and gradients' sums by addition, in f64. Shorter runs: each element of a

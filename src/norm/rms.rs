@@ -17,7 +17,7 @@ macro_rules! rms_norm {
 /// RMS norm along rows: y = x·rstd·gamma, rstd = 1/√(avg(x²) + eps) (whitepaper §13, without the mean).
 ///
 #[doc = $words]
-/// Shapes, row-major: `x`, `y` [rows, cols]; `gamma` (1 if None) [cols]; `rstd` [rows], in f32, for the backward pass.
+/// Shapes, row-major: `x`, `y` `[rows, cols]`; `gamma` (1 if None) `[cols]`; `rstd` `[rows]`, in f32, for the backward pass.
 /// Source: Zhang and Sennrich 2019.
 ///
 /// Accuracy: a few roundings of f32, whatever the row's scale, from 1e-45 to 3e38. With eps 0 a row of zeros gives
@@ -44,8 +44,8 @@ pub fn $forward(
 /// dgamma = Σ dy·x̂ down the rows.
 ///
 #[doc = $words]
-/// Shapes, row-major: `dy`, `x`, `dx` [rows, cols]; `rstd` [rows] as the forward pass saved it; `gamma` (1 if None)
-/// [cols]; `dgamma` [cols], in f32, overwritten, or added to if `accumulate`. Each output may be None.
+/// Shapes, row-major: `dy`, `x`, `dx` `[rows, cols]`; `rstd` `[rows]` as the forward pass saved it; `gamma` (1 if None)
+/// `[cols]`; `dgamma` `[cols]`, in f32, overwritten, or added to if `accumulate`. Each output may be None.
 ///
 /// Accuracy: a few roundings of f32 relative to |g|·rstd of the row. dgamma does not drift with the number of rows.
 /// Where rstd is infinite (a row of zeros, eps 0), dx is 0. Threads: the same bits for any number.

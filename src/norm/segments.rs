@@ -1,4 +1,4 @@
-//! Runs of one channel's elements, which share one scale and shift: [batch, channels, spatial] with a long spatial.
+//! Runs of one channel's elements, which share one scale and shift: `[batch, channels, spatial]` with a long spatial.
 
 use super::rows::{self, Row, Tile};
 use super::{CHUNK, first_part, head, last_part, put};
