@@ -91,6 +91,9 @@ impl Visitor for BackwardPiece<'_> {
     }
 }
 
+/// Rows of z_prev that are asked for ahead of their use: they lie too far apart for the hardware to see.
+const AHEAD: usize = 8;
+
 struct BackwardRows<'a, P> {
     z: &'a [f32],
     piece: Finished,
@@ -121,6 +124,7 @@ impl<P: Phi> Kernel for BackwardRows<'_, P> {
                 let mut before = MaybeUninit::uninit();
                 for i in 0..=p.rows {
                     let z = load(s, z_prev.add(i.min(p.rows - 1) * p.ldc), width);
+                    s.prefetch(z_prev.wrapping_add((i + AHEAD) * p.ldc));
                     let mid = phi.start(s, z);
                     if i > 0 {
                         let (z, mid) = before.assume_init();
