@@ -277,14 +277,14 @@ mod tests {
         }
     }
 
-    /// Processor time of each worker, in nanoseconds.
+    /// Processor time of each worker.
     #[cfg(target_os = "linux")]
-    fn spent(pool: &rayon::ThreadPool) -> Vec<i64> {
+    fn spent(pool: &rayon::ThreadPool) -> Vec<Duration> {
         pool.broadcast(|_| {
             let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: it writes the time there.
             assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
-            i64::from(time.tv_sec) * 1_000_000_000 + i64::from(time.tv_nsec)
+            Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
         })
     }
 
@@ -305,7 +305,7 @@ mod tests {
         let before = spent(&pool);
         std::thread::sleep(Duration::from_millis(300));
         for (before, after) in before.into_iter().zip(spent(&pool)) {
-            assert!(after - before < 5_000_000, "{} ns of 0.3 s", after - before);
+            assert!(after - before < Duration::from_millis(5), "{:?} of 0.3 s", after - before);
         }
     }
 
