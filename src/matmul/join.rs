@@ -42,7 +42,7 @@ pub(super) unsafe fn join_vector<T: Real, S: Simd, V: Vector<S, T>>(
 /// `len` sums beside each other join as many elements from `c` on, to be written to `out`.
 ///
 /// # Safety
-/// Sums are valid for reading up to whole vectors; `len` elements of C for reading, of `out` for writing.
+/// `len` sums and elements of C are valid for reading, of `out` for writing.
 #[inline(always)]
 pub(super) unsafe fn join_row<T: Real, S: Simd>(
     s: S,
@@ -56,7 +56,7 @@ pub(super) unsafe fn join_row<T: Real, S: Simd>(
     for i in (0..len).step_by(T::LANES) {
         // SAFETY: the contract.
         unsafe {
-            let sum = T::Wide::<S>::load(s, sums.add(i));
+            let sum = T::Wide::<S>::load_up_to(s, sums.add(i), len - i);
             join_vector(s, alpha, beta, sum, c.add(i), out.add(i), len - i);
         }
     }

@@ -234,6 +234,43 @@ fn few_rows_against_rows_as_they_lie_have_the_specified_bits() {
     }
 }
 
+/// Few rows over few steps, whose sums join C at once where C keeps all or nothing of itself: one step more and less than go
+/// together, by how rows of B lie, and parts of vectors.
+#[test]
+fn few_rows_over_few_steps_have_the_specified_bits() {
+    let contexts = all_contexts();
+    for ta in TRANSPOSES {
+        for m in 1..=5 {
+            for (n, k) in [(16, 8), (66, 9), (127, 32), (256, 10), (300, 31), (512, 33), (512, 32), (1024, 3)] {
+                for beta in [0.0, 1.0, -1.0] {
+                    let case = Case::new(ta, Transpose::No, m, n, k);
+                    Case { alpha: 1.5, beta, pad: [1, n % 3, 2], ..case }.check(&contexts);
+                }
+            }
+        }
+    }
+}
+
+/// Dot products of few rows and of few columns by groups, the lanes of eight at a time: as many as groups have, and one more and
+/// less, over one block of k and two.
+#[test]
+fn groups_of_dot_products_have_the_specified_bits() {
+    let contexts = all_contexts();
+    for few in 1..=4 {
+        for many in (1..=20).chain([63, 66, 74]).step_by(if common::quick() { 5 } else { 1 }) {
+            for (k, beta) in [(7, 0.0), (64, 1.0), (131, -0.5)] {
+                let rows = Case::new(Transpose::No, Transpose::Yes, few, many, k);
+                Case { beta, ..rows }.check(&contexts);
+                for tb in TRANSPOSES {
+                    let columns = Case::new(Transpose::No, tb, many, few, k);
+                    Case { beta, pad: [0, 1, 3], ..columns }.check(&contexts);
+                }
+            }
+        }
+        Case { beta: 0.5, ..Case::new(Transpose::No, Transpose::Yes, few, 10, 2060) }.check(&contexts);
+    }
+}
+
 /// Every remainder of every tile, and the edges of every block of k.
 #[test]
 fn tile_and_block_edges_have_the_specified_bits() {
