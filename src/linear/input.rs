@@ -91,7 +91,7 @@ impl Visitor for BackwardPiece<'_> {
     }
 }
 
-/// Rows of z_prev that are asked for ahead of their use: they lie too far apart for the hardware to see.
+/// Rows of z_prev that are asked for ahead of their use.
 const AHEAD: usize = 8;
 
 struct BackwardRows<'a, P> {

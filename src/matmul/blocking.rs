@@ -13,7 +13,7 @@ pub const DEALT_BLOCK: usize = 8 * K_BLOCK;
 ///
 /// AVX-512: 14 × 2 accumulators, 2 vectors of B, 1 broadcast, of 32 registers; 16 loads for 28 FMAs. AVX2: a vector is
 /// two registers, so 6 × 2 accumulators, 2 of B, 1 broadcast, of 16. NEON: 4 registers a vector, so 6 × 4 + 4 + 1 of
-/// 32. SSE2 has 16 registers: 2 × 4 + 4 + 1. f64 with 12 × 2 is within 2 % of 14 × 2, and 24 KB smaller.
+/// 32. SSE2 has 16 registers: 2 × 4 + 4 + 1. f64 with 12 × 2 is within 3 % of 14 × 2, and 24 KB smaller.
 pub(super) const fn tile_rows<T: Real>(isa: Isa) -> usize {
     match isa {
         Isa::Avx512 if T::OF_HALVES => 14,
@@ -91,7 +91,7 @@ pub(super) const fn m_once(isa: Isa, a_in_place: bool) -> usize {
 /// Columns of a task at least, if there are threads enough, where each task packs A for itself.
 pub(super) const COLS_PACKED: usize = 512;
 
-/// Rows whose partial sums of squares join, a multiple of the tile's rows on every instruction set.
+/// Rows whose partial sums of squares join, a multiple of the rows of f32's tile on every instruction set.
 pub(crate) const ROW_GROUP: usize = 42;
 
 /// Bytes of packed B at a time: 8 MiB stay in a third-level cache beside C.

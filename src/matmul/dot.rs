@@ -165,10 +165,6 @@ impl<O: Operand> Kernel for &Rows<O> {
         // As many accumulators as hide the latency of a fused multiply-add and leave registers for the operands; eight
         // doubles are two registers where eight floats are one.
         macro_rules! groups {
-            ($few:literal: once $group:literal) => {{
-                s.outline(&Group::<O, $few, $group> { rows: self, row: j });
-                j += $group;
-            }};
             ($few:literal: $($group:literal)*) => {{$(
                 while self.rows.end - j >= $group {
                     s.outline(&Group::<O, $few, $group> { rows: self, row: j });
@@ -180,7 +176,8 @@ impl<O: Operand> Kernel for &Rows<O> {
             (1, 4) => {
                 // Two alone would wait for their own sums.
                 if O::DIRECT && self.rows.len() % 8 == 2 && self.rows.len() > 2 {
-                    groups!(1: once 10)
+                    s.outline(&Group::<O, 1, 10> { rows: self, row: j });
+                    j += 10;
                 }
                 groups!(1: 8 4 2 1)
             }

@@ -135,7 +135,7 @@ impl<T: Real> Kernel for Piece<'_, '_, T> {
             beta: x.beta,
             sums: self.sums.as_mut_ptr(),
             stride: stride(self.cols.len()),
-            direct: is_direct(x),
+            direct: self.sums.is_empty(),
         };
         s.outline(&sweep);
         // SAFETY: the columns are this task's alone.
@@ -160,7 +160,7 @@ struct Sweep<T> {
     beta: T,
     sums: *mut T,
     stride: usize,
-    /// There are no sums: all steps go together, and join C ([`is_direct`]).
+    /// There is no room for sums: all steps go together, and join C ([`is_direct`]).
     direct: bool,
 }
 
@@ -372,6 +372,7 @@ impl<T: Real, const M: usize, const N: usize, const ROWS: bool> Kernel for &Size
                 strip!(N, j, lanes, |p| T::Wide::<S>::load(s, p));
                 j += N * lanes;
             }
+            // Two rows would wait for the sums of a lone vector.
             while N > 2 && M == 2 && !S::COMPACT && j + 2 * lanes <= end {
                 strip!(2, j, lanes, |p| T::Wide::<S>::load(s, p));
                 j += 2 * lanes;

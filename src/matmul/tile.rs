@@ -216,9 +216,10 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 }
                 // Over many steps, a row of C in each turn of the loop, until so many steps are left: requests all at once
                 // hold the loop up.
+                let spreads = const { NV > 1 && !ROWS };
                 let mut asked = k;
                 if t.c_col == 1 && t.c_ahead != NEAR {
-                    if const { NV > 1 && !ROWS } && k >= MR * UNROLL {
+                    if spreads && k >= MR * UNROLL {
                         asked = k - MR * UNROLL;
                     } else {
                         for _ in 0..MR {
@@ -264,7 +265,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                 while left >= UNROLL && !S::COMPACT {
                     s.prefetch_far(next.cast());
                     s.prefetch_far(next.wrapping_add(half).cast());
-                    if const { NV > 1 && !ROWS } && left > asked {
+                    if spreads && left > asked {
                         ask!();
                     }
                     next = next.wrapping_add(line);
