@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::reduce;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, LANES, Simd, ahead};
 
 /// What a tensor holds. Norm, mean, root mean square and magnitudes are those of its finite elements.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -80,7 +80,7 @@ struct Stats<'a> {
 /// Elements that are taken to be normal numbers until their sums show otherwise.
 const BLOCK: usize = 64 * LANES;
 
-/// Elements from one that is read to one that is asked for.
+/// Elements from one that is read to one that is asked for, where CPUs want that.
 const AHEAD: usize = 4096;
 
 impl Kernel for Stats<'_> {
@@ -94,17 +94,18 @@ impl Kernel for Stats<'_> {
             min: [f32::INFINITY; LANES],
             counts: [0; 4],
         };
+        let ahead = ahead(AHEAD);
         // Blocks with zeros come in rows: a tensor behind a ReLU, or pruned.
         let mut zeros = false;
         for x in self.x.chunks(BLOCK) {
             let mut held_all = false;
             if !S::COMPACT && x.len() == BLOCK {
                 if !zeros {
-                    held_all = block::<S, false>(s, x, &mut held);
+                    held_all = block::<S, false>(s, x, ahead, &mut held);
                 }
                 if !held_all {
                     let before = held.counts[0];
-                    held_all = block::<S, true>(s, x, &mut held);
+                    held_all = block::<S, true>(s, x, ahead, &mut held);
                     zeros = held_all && held.counts[0] != before;
                 }
             }
@@ -128,13 +129,13 @@ impl Kernel for Stats<'_> {
 
 /// Adds a block, unless it holds something beside normal numbers and, with `ZEROS`, zeros: nothing is then changed.
 #[inline(always)]
-fn block<S: Simd, const ZEROS: bool>(s: S, x: &[f32], held: &mut Held) -> bool {
+fn block<S: Simd, const ZEROS: bool>(s: S, x: &[f32], ahead: usize, held: &mut Held) -> bool {
     let mut sums = Sums::load(s, held);
     let one = s.splat_i(1);
     let mut zeros = s.splat_i(0);
     let mut i = 0;
     while i + LANES <= x.len() {
-        s.prefetch_far(x.as_ptr().wrapping_add(i + AHEAD));
+        s.prefetch_far(x.as_ptr().wrapping_add(i + ahead));
         // SAFETY: 16 elements remain.
         let v = unsafe { s.load(x.as_ptr().add(i)) };
         let size = s.abs(v);

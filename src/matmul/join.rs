@@ -1,7 +1,9 @@
 //! How sums join C: c = fma(alpha, sum, beta·c), where beta = 0 does not read C.
 
+use super::pack::{SLACK, Strip, TurnColumns};
 use super::real::{Real, Vector};
-use crate::simd::Simd;
+use crate::simd::{Kernel, LANES, Simd};
+use std::mem::MaybeUninit;
 
 /// One sum joins the element at `c`.
 ///
@@ -58,6 +60,65 @@ pub(super) unsafe fn join_row<T: Real, S: Simd>(
         unsafe {
             let sum = T::Wide::<S>::load_up_to(s, sums.add(i), len - i);
             join_vector(s, alpha, beta, sum, c.add(i), out.add(i), len - i);
+        }
+    }
+}
+
+/// The sums of a tile, whose rows are `stride` apart, and the `rows` × `cols` of C that they join: for tiles that are not whole,
+/// any beta, and a C whose columns are contiguous. C(i, j) stands at `c + i·c_row + j·c_col`.
+pub(super) struct Join<T> {
+    pub rows: usize,
+    pub cols: usize,
+    pub c: *mut T,
+    pub c_row: usize,
+    pub c_col: usize,
+    pub alpha: T,
+    pub beta: T,
+    pub sums: *const T,
+    pub stride: usize,
+}
+
+/// Whoever makes one promises that its part of C is this thread's, and that `sums` holds whole vectors.
+impl<T: Real> Kernel for &Join<T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let t = self;
+        // SAFETY: rows × cols of C are this thread's ; sums holds the tile (promise).
+        unsafe {
+            if t.c_col == 1 {
+                for i in 0..t.rows {
+                    let c = self.c.add(i * t.c_row);
+                    join_row(s, t.alpha, t.beta, self.sums.add(i * self.stride), c, c, t.cols);
+                }
+            } else if S::COMPACT {
+                for j in 0..t.cols {
+                    for i in 0..t.rows {
+                        let c = self.c.add(i * t.c_row + j * t.c_col);
+                        join_one::<T, S>(t.alpha, t.beta, *self.sums.add(i * self.stride + j), c);
+                    }
+                }
+            } else {
+                // Columns of the tile are rows of C. All are read before any is written: a load that overlaps a masked store
+                // would wait for it.
+                let mut turned = [const { MaybeUninit::<T>::uninit() }; 2 * LANES * LANES + SLACK];
+                let turned = turned.as_mut_ptr().cast::<T>();
+                let strip = Strip { src: self.sums, across: self.stride, along: 1, width: t.rows, k: self.stride };
+                s.outline(&TurnColumns { strip, dst: turned, stride: LANES });
+                let fresh = t.beta == T::default();
+                for j in 0..t.cols {
+                    let (row, c) = (turned.add(j * LANES), self.c.add(j * t.c_col));
+                    join_row(s, t.alpha, t.beta, row, c, if fresh { c } else { row }, t.rows);
+                }
+                for j in 0..if fresh { 0 } else { t.cols } {
+                    for i in (0..t.rows).step_by(T::LANES) {
+                        let n = T::LANES.min(t.rows - i);
+                        let sums = T::Wide::<S>::load_first(s, turned.add(j * LANES + i), n);
+                        sums.store_first(s, self.c.add(j * t.c_col + i), n);
+                    }
+                }
+            }
         }
     }
 }

@@ -21,6 +21,7 @@
 //! | `tiny` | dimensions up to 64, B as it is stored: no search for a path |
 //! | `dot` | the dealt order |
 //! | `rank` | k ≤ 4: outer products, C written along its rows |
+//! | `turned` | on AVX-512, 5 to 32 rows or columns where A and B are both contiguous along k: B turns in registers |
 //! | `sweep` | m ≤ 4 (8 where rows of B lie 4 KiB apart), B as it is stored: its rows pass once, sums wait in cache |
 //! | `block` | all else: tiles over operands that are read in place or packed, as `driver` plans |
 
@@ -40,6 +41,7 @@ mod real;
 mod sweep;
 mod tile;
 mod tiny;
+mod turned;
 #[cfg(feature = "capi")]
 pub(crate) use tiny::multiply_unchecked;
 

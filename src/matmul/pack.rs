@@ -299,6 +299,21 @@ impl<O: Operand> Strip<O> {
         }
     }
 
+    /// Columns that are contiguous along k, as rows `stride` apart, which are written to the next whole vector.
+    ///
+    /// # Safety
+    /// The strip is readable; `width` rows of whole vectors are writable at `dst`.
+    #[inline(always)]
+    unsafe fn rows<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
+        for i in 0..self.width {
+            let (src, dst) = (self.src.wrapping_add(i * self.across), dst.wrapping_add(i * stride));
+            for p in (0..self.k).step_by(<O::Real as Real>::LANES) {
+                // SAFETY: column i is k elements from src on (contract); loads past them are masked.
+                unsafe { O::load_up_to(s, src.add(p), self.k - p).store(s, dst.add(p)) };
+            }
+        }
+    }
+
     /// Columns that are contiguous along k, of numbers that must be widened: some of each at a time, into a buffer that
     /// stays in the first-level cache.
     ///
@@ -306,7 +321,6 @@ impl<O: Operand> Strip<O> {
     /// As [`Strip::pack`].
     #[inline(always)]
     unsafe fn widen_and_turn<S: Simd>(self, s: S, dst: *mut O::Real, stride: usize) {
-        let lanes = <O::Real as Real>::LANES;
         let mut stage = [const { MaybeUninit::<O::Real>::uninit() }; LANES * STAGE];
         let stage = stage.as_mut_ptr().cast::<O::Real>();
         // SAFETY: column i < width is k elements from src + i·across (contract), of which up to STAGE are widened into
@@ -316,12 +330,7 @@ impl<O: Operand> Strip<O> {
                 let width = LANES.min(self.width - i0);
                 for p0 in (0..self.k).step_by(STAGE) {
                     let k = STAGE.min(self.k - p0);
-                    for i in 0..width {
-                        let src = self.src.wrapping_add((i0 + i) * self.across + p0);
-                        for p in (0..k).step_by(lanes) {
-                            O::load_up_to(s, src.wrapping_add(p), k - p).store(s, stage.add(i * STAGE + p));
-                        }
-                    }
+                    Strip { src: self.src.wrapping_add(i0 * self.across + p0), width, k, ..self }.rows(s, stage, STAGE);
                     let part = Strip { src: stage.cast_const(), across: STAGE, along: 1, width, k };
                     s.outline(&TurnColumns { strip: part, dst: dst.add(p0 * stride + i0), stride });
                 }
@@ -377,6 +386,18 @@ impl<O: Operand> Kernel for &PackTiles<O> {
     }
 }
 
+/// [`Strip::rows`] as a function of its own.
+pub(super) struct CopyRows<O: Operand>(pub Strip<O>, pub *mut O::Real, pub usize);
+
+impl<O: Operand> Kernel for &CopyRows<O> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: the contract of whoever made it.
+        unsafe { self.0.rows(s, self.1, self.2) }
+    }
+}
+
 /// Runs a kernel on the strip as what it is stored as.
 macro_rules! stored {
     ($($(#[$doc:meta])* $name:ident runs $kernel:ident)*) => {$(
@@ -402,6 +423,8 @@ stored! {
     StoredPanels runs PackPanels
     /// [`PackTiles`] of any storage.
     StoredTiles runs PackTiles
+    /// [`CopyRows`] of any storage.
+    StoredRows runs CopyRows
 }
 
 impl<T> Strip<T> {

@@ -7,7 +7,7 @@ use super::driver::{Layout, Plan, Product, View};
 use super::epilogue::{Finished, finish};
 use super::pack::Numbers;
 use super::real::Real;
-use super::{Transpose, dot, rank, sweep};
+use super::{Transpose, dot, rank, sweep, turned};
 use crate::context::Context;
 use crate::error::Result;
 use crate::fpenv::FpEnv;
@@ -22,6 +22,7 @@ enum Path<'a, T: Real> {
     /// The dealt order; elements of workspace for a copy of the few rows or columns.
     Dealt(usize),
     Small(Product<'a, T>, Plan),
+    Turned(Product<'a, T>, turned::Cut),
     Swept(Product<'a, T>, sweep::Cut),
     Ranked(Product<'a, T>),
     Blocks(Product<'a, T>, Layout),
@@ -31,6 +32,7 @@ impl<T: Real> Path<'_, T> {
     fn scratch_len(&self) -> usize {
         match self {
             Path::Dealt(len) => *len,
+            Path::Turned(product, cut) => cut.len(product),
             Path::Swept(_, cut) => cut.len(),
             Path::Blocks(_, layout) => layout.len(),
             _ => 0,
@@ -79,11 +81,17 @@ impl<T: Real> Args<'_, T> {
         let turns = |apart: bool, rows: usize| if apart { rows * TURN_COST } else { 0 };
         let across = self.m * lanes(self.n) + turns(b.col != 1, self.n);
         let fuller = self.n * lanes(self.m) + turns(a.row != 1, self.m) < across;
-        let turned = self.n <= T::LANES * 3 / 4 && fuller && !self.groups();
+        let rows_meet = self.trans_a == Transpose::No && self.trans_b == Transpose::Yes;
+        let way = if rows_meet { turned::way::<T>(ctx.isa(), self.m, self.n, self.k) } else { None };
+        let turned = way.unwrap_or(self.n <= T::LANES * 3 / 4 && fuller && !self.groups());
         let (m, n, a, b) = if turned { (self.n, self.m, b.turned(), a.turned()) } else { (self.m, self.n, a, b) };
         let (c_row, c_col) = if turned { (1, self.ldc) } else { (self.ldc, 1) };
         let (k, alpha, beta, epilogue) = (self.k, self.alpha, self.beta, self.epilogue);
         let product = Product { m, n, k, a, b, c_row, c_col, alpha, beta, epilogue, turned };
+        if way.is_some() {
+            let cut = turned::Cut::new(&product, ctx, threads);
+            return Path::Turned(product, cut);
+        }
         if rank::is_ranked(&product, ctx.isa()) {
             return Path::Ranked(product);
         }
@@ -115,6 +123,8 @@ impl<T: Real> Args<'_, T> {
                 let _fp = FpEnv::enter(ctx.flush_subnormals());
                 ctx.dispatch(Small { product, plan: *plan, c });
             }
+            // SAFETY: the contract.
+            Path::Turned(product, cut) => unsafe { turned::run(product, cut, ctx, c, scratch) },
             // SAFETY: the contract.
             Path::Swept(product, cut) => unsafe { sweep::run(product, cut, ctx, c, scratch) },
             // SAFETY: the contract.

@@ -23,8 +23,10 @@ const fn rows_crowded(isa: Isa) -> usize {
     }
 }
 
-/// Rows of A that meet a vector of B at once.
-const HEIGHT: usize = 6;
+/// Rows of A that meet a vector of B at once. f64 would double what more than four take.
+const fn tallest<T: Real>() -> usize {
+    if T::OF_HALVES { 6 } else { 4 }
+}
 
 /// Rows of B at a time. A cache has eight lines for rows that compete.
 const STEPS: usize = 32;
@@ -170,14 +172,16 @@ impl<T: Real> Kernel for &Sweep<T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let most = if self.direct { STEPS } else { steps(self.b_row, size_of::<T>()) };
-        let chunk = if self.rows <= HEIGHT { self.cols } else { CHUNK };
+        let chunk = if self.rows <= const { tallest::<T>() } { self.cols } else { CHUNK };
         for p0 in (0..self.k).step_by(K_BLOCK) {
             let end = self.k.min(p0 + K_BLOCK);
             for p in (p0..end).step_by(most) {
                 let steps = p..end.min(p + most);
                 for j in (0..self.cols).step_by(chunk) {
                     let cols = j..self.cols.min(j + chunk);
-                    for (rows, groups, height) in runs(0..self.rows, if S::COMPACT { 1 } else { HEIGHT }) {
+                    for (rows, groups, height) in
+                        runs(0..self.rows, if S::COMPACT { 1 } else { const { tallest::<T>() } })
+                    {
                         for g in 0..groups {
                             let (row, cols, steps) = (rows.start + g * height, cols.clone(), steps.clone());
                             Group { sweep: self, row, cols, steps, first: p == p0 }.run(s, height);
@@ -247,6 +251,7 @@ impl<T: Real> Group<'_, T> {
             3 => sized!(3 1),
             4 if two => sized!(4 2),
             4 => sized!(4 1),
+            _ if const { tallest::<T>() <= 4 } => unreachable!("a group of {height} rows"),
             5 if two => sized!(5 2),
             5 => sized!(5 1),
             _ if two => sized!(6 2),

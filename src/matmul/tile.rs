@@ -1,8 +1,7 @@
 //! The register tile: the one loop where a matrix product spends its time.
 
 use super::blocking::{by_steps_limit, narrow_rows, tile_rows, tile_vectors};
-use super::join::{join_one, join_row};
-use super::pack::{SLACK, Strip, TurnColumns};
+use super::join::Join;
 use super::real::{Real, Vector};
 use crate::simd::{Kernel, LANES, Simd};
 use std::mem::MaybeUninit;
@@ -340,7 +339,7 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
                     }
                 }
                 if joins && !waits {
-                    s.outline(&Join { tiles: t, c: c0, sums, stride: NV * V::LANES });
+                    s.outline(&Joined { tiles: t, c: c0, sums, stride: NV * V::LANES });
                 }
             }
             a0 = a0.wrapping_add(t.a_step);
@@ -353,55 +352,21 @@ impl<T: Real, const MR: usize, const NV: usize, const ROWS: bool, const NARROW: 
 /// Elements of the largest tile.
 const LARGEST: usize = 14 * 2 * LANES;
 
-/// The sums of one tile, whose rows are `stride` apart, and the C that they join: for tiles that are not whole, any beta,
-/// and a C whose columns are contiguous.
-struct Join<'a, T> {
+/// [`Join`] of one tile, by reference: fields in each kernel of tiles would be many instructions.
+struct Joined<'a, T> {
     tiles: &'a Tiles<T>,
     c: *mut T,
     sums: *const T,
     stride: usize,
 }
 
-impl<T: Real> Kernel for &Join<'_, T> {
+impl<T: Real> Kernel for &Joined<'_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let t = self.tiles;
-        // SAFETY: rows × cols of C are this thread's (promise of Tiles); sums holds the tile.
-        unsafe {
-            if t.c_col == 1 {
-                for i in 0..t.rows {
-                    let c = self.c.add(i * t.c_row);
-                    join_row(s, t.alpha, t.beta, self.sums.add(i * self.stride), c, c, t.cols);
-                }
-            } else if S::COMPACT {
-                for j in 0..t.cols {
-                    for i in 0..t.rows {
-                        let c = self.c.add(i * t.c_row + j * t.c_col);
-                        join_one::<T, S>(t.alpha, t.beta, *self.sums.add(i * self.stride + j), c);
-                    }
-                }
-            } else {
-                // Columns of the tile are rows of C. All are read before any is written: a load that overlaps a masked store
-                // would wait for it.
-                let mut turned = [const { MaybeUninit::<T>::uninit() }; 2 * LANES * LANES + SLACK];
-                let turned = turned.as_mut_ptr().cast::<T>();
-                let strip = Strip { src: self.sums, across: self.stride, along: 1, width: t.rows, k: self.stride };
-                s.outline(&TurnColumns { strip, dst: turned, stride: LANES });
-                let fresh = t.beta == T::default();
-                for j in 0..t.cols {
-                    let (row, c) = (turned.add(j * LANES), self.c.add(j * t.c_col));
-                    join_row(s, t.alpha, t.beta, row, c, if fresh { c } else { row }, t.rows);
-                }
-                for j in 0..if fresh { 0 } else { t.cols } {
-                    for i in (0..t.rows).step_by(T::LANES) {
-                        let n = T::LANES.min(t.rows - i);
-                        let sums = T::Wide::<S>::load_first(s, turned.add(j * LANES + i), n);
-                        sums.store_first(s, self.c.add(j * t.c_col + i), n);
-                    }
-                }
-            }
-        }
+        let Tiles { rows, cols, c_row, c_col, alpha, beta, .. } = *self.tiles;
+        let Joined { c, sums, stride, .. } = *self;
+        s.outline(&Join { rows, cols, c, c_row, c_col, alpha, beta, sums, stride });
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Result, check_len};
 use crate::parallel::Shared;
 use crate::reduce;
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, LANES, Simd, ahead};
 
 /// Nanoseconds an element of a sum of squares takes.
 const NORM_NS: f64 = 0.15;
@@ -69,7 +69,7 @@ pub(crate) fn grad_norm(ctx: &Context, grads: TensorList<'_>, tensor_norms: Opti
 const STREAMS: usize = 4;
 /// Elements of a turn: several lines of each stream are under way at once, and few enough that none is waited for.
 const TURN: usize = 128;
-/// Elements from one that is summed to one that is asked for.
+/// Elements from one that is summed to one that is asked for, where CPUs want that.
 const AHEAD: usize = 1024;
 /// A list of this many bytes is not in caches.
 const FAR: usize = 16 << 20;
@@ -117,7 +117,7 @@ pub(super) fn sum_squares<T: Storage>(
         };
         let streams = [a, b, c, d];
         let x = streams.each_ref().map(|(tensor, range)| &list.tensor(*tensor)[range.clone()]);
-        let done = ctx.dispatch(ByTurns { x });
+        let done = ctx.dispatch(ByTurns { x, ahead: ahead(AHEAD) });
         for (chunk, (sum, (tensor, _))) in chunks.zip(done.into_iter().zip(streams)) {
             set(&sums, chunk, sum);
             if let Some(parts) = &parts {
@@ -298,6 +298,8 @@ impl<T: Storage> Kernel for SumApart<'_, T> {
 /// Σx² of whole chunks, a turn of each after the other.
 struct ByTurns<'a, T> {
     x: [&'a [T]; STREAMS],
+    /// Elements from one that is summed to one that is asked for.
+    ahead: usize,
 }
 
 impl<T: Storage> Kernel for ByTurns<'_, T> {
@@ -319,7 +321,7 @@ impl<T: Storage> Kernel for ByTurns<'_, T> {
             for (x, sum) in self.x.iter().zip(&mut sums) {
                 let mut squares = *sum;
                 for i in (start..start + TURN).step_by(LANES) {
-                    s.prefetch_far(x.as_ptr().wrapping_add(i + AHEAD).cast());
+                    s.prefetch_far(x.as_ptr().wrapping_add(i + self.ahead).cast());
                     // SAFETY: i + 16 <= CHUNK, the length of x (asserted).
                     squares.add(s, unsafe { T::load(s, x.as_ptr().add(i)) });
                 }

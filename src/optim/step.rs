@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::reduce::CHUNK;
 use crate::scratch::Scratch;
+use crate::simd::ahead;
 use std::marker::PhantomData;
 
 /// A list of this many bytes is beyond the second-level cache, and what is updated is asked for so many elements ahead: four or
@@ -215,7 +216,7 @@ fn drive(ctx: &Context, job: Job<'_, '_>, update: &(dyn Fn(Parts<'_>) + Sync)) -
     let coef = |tensor: usize| if by_tensor { Coef::new(factors[tensor] / scale) } else { common };
     let plain =
         limit == f32::INFINITY && if by_tensor { (0..count).all(|t| coef(t).is_split()) } else { common.is_split() };
-    let ahead = if plan.bytes::<f32>() < FAR { 0 } else { AHEAD };
+    let ahead = if plan.bytes::<f32>() < FAR { 0 } else { ahead(AHEAD) };
     let pass = Pass { ctx, tensors: &tensors, update, limit, plain, ahead };
     plan.parts::<PARTS>(ctx, ns, true, sums, |chunk| {
         let (mut squares, mut norms) = (Lanes::new(), Norms::new());

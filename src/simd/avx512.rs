@@ -143,6 +143,14 @@ impl Simd for Avx512 {
         unsafe { super::avx2::load_turned8(p, ld, last) }
     }
     #[inline(always)]
+    unsafe fn load_turned_quad(self, rows: [*const f32; 4], stride: usize) -> [__m512; 4] {
+        // SAFETY: the caller's contract; the token proves AVX-512.
+        unsafe {
+            let r = splat::quads(rows, stride);
+            turn_quads(r)
+        }
+    }
+    #[inline(always)]
     unsafe fn load_turned(self, p: *const f32, ld: usize, last: usize) -> [__m512; 16] {
         // SAFETY: the caller's contract; the token proves AVX-512.
         unsafe { load_turned16(p, ld, last) }
@@ -425,13 +433,31 @@ unsafe fn load_turned16(p: *const f32, ld: usize, last: usize) -> [__m512; 16] {
                     r[i] = _mm512_insertf32x4::<3>(r[i], quarter!(12 + i, q));
                 }
             }
-            let (a, b) = (_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1]));
-            let (c, d) = (_mm512_unpacklo_ps(r[2], r[3]), _mm512_unpackhi_ps(r[2], r[3]));
-            out[4 * q] = _mm512_shuffle_ps::<0b01_00_01_00>(a, c);
-            out[4 * q + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, c);
-            out[4 * q + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(b, d);
-            out[4 * q + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(b, d);
+            let quad = turn_quads(r);
+            for i in 0..4 {
+                out[4 * q + i] = quad[i];
+            }
         }
         out
+    }
+}
+
+/// Registers of four blocks each, block b of register i being four numbers of row 4b + i: number by number, 16 rows beside each
+/// other.
+///
+/// # Safety
+/// The features of the token.
+#[inline(always)]
+unsafe fn turn_quads(r: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: no memory is touched; the features are the caller's.
+    unsafe {
+        let (a, b) = (_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1]));
+        let (c, d) = (_mm512_unpacklo_ps(r[2], r[3]), _mm512_unpackhi_ps(r[2], r[3]));
+        [
+            _mm512_shuffle_ps::<0b01_00_01_00>(a, c),
+            _mm512_shuffle_ps::<0b11_10_11_10>(a, c),
+            _mm512_shuffle_ps::<0b01_00_01_00>(b, d),
+            _mm512_shuffle_ps::<0b11_10_11_10>(b, d),
+        ]
     }
 }

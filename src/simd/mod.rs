@@ -47,6 +47,7 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub(crate) use halves::{f16_from_f32, f16_to_f32};
 pub use isa::Isa;
+pub(crate) use isa::ahead;
 pub use portable::Portable;
 pub use scalar::Scalar;
 
@@ -192,6 +193,25 @@ pub trait Simd: Copy + Send + Sync + 'static {
             block[r] = unsafe { self.load(p.add(r.min(last) * ld)) };
         }
         self.transpose(block)
+    }
+    /// Elements 0 to 3 of each of 16 rows, turned: vector i of the result holds element i of every row. Row r stands
+    /// `r·stride` bytes after `rows[0]`; the other pointers are rows 1, 6 and 11, from which one address each reaches the rest.
+    ///
+    /// # Safety
+    /// 4 floats of each row are valid for reading.
+    #[inline(always)]
+    unsafe fn load_turned_quad(self, rows: [*const f32; 4], stride: usize) -> [Self::F; 4] {
+        let mut out = [self.zero(); 4];
+        for i in 0..4 {
+            let mut column = [0.0; LANES];
+            for r in 0..LANES {
+                // SAFETY: the contract.
+                column[r] = unsafe { *rows[0].wrapping_byte_add(r * stride).wrapping_add(i) };
+            }
+            // SAFETY: a whole vector.
+            out[i] = unsafe { self.load(column.as_ptr()) };
+        }
+        out
     }
     /// Turns a 4 × 4 block of doubles: row r < 4 stands at `p + min(r, last)·ld`, and its element i is written to
     /// `dst[i·stride + r]`, i ascending: with a stride below 4 the next row overwrites what one has too much.

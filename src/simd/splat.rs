@@ -105,3 +105,48 @@ pub(super) unsafe fn fma_ps_ymms<const OFFSET: usize, const ROWS: usize, const N
     }
     c
 }
+
+/// Four numbers of each of 16 rows: those of rows 4b to 4b + 3 are block b of the registers, one each. What stands in memory is
+/// inserted without the port of shuffles. Row r stands `r·stride` bytes after the first pointer, and the others are rows 1, 6
+/// and 11: four registers and one for the stride are addresses enough. By pointers of its own to each row the compiler would
+/// keep sums in memory.
+///
+/// # Safety
+/// AVX-512 F and DQ; 4 floats of each row are valid for reading.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) unsafe fn quads(rows: [*const f32; 4], stride: usize) -> [__m512; 4] {
+    let (r0, r1, r2, r3);
+    // SAFETY: reads what the contract names.
+    unsafe {
+        asm!(
+            "vmovups {r0:x}, [{p0}]",
+            "vmovups {r1:x}, [{p1}]",
+            "vmovups {r2:x}, [{p0} + 2*{s}]",
+            "vmovups {r3:x}, [{p1} + 2*{s}]",
+            "vinsertf32x4 {r0}, {r0}, [{p0} + 4*{s}], 1",
+            "vinsertf32x4 {r1}, {r1}, [{p1} + 4*{s}], 1",
+            "vinsertf32x4 {r2}, {r2}, [{p6}], 1",
+            "vinsertf32x4 {r3}, {r3}, [{p6} + {s}], 1",
+            "vinsertf32x4 {r0}, {r0}, [{p0} + 8*{s}], 2",
+            "vinsertf32x4 {r1}, {r1}, [{p1} + 8*{s}], 2",
+            "vinsertf32x4 {r2}, {r2}, [{p6} + 4*{s}], 2",
+            "vinsertf32x4 {r3}, {r3}, [{p11}], 2",
+            "vinsertf32x4 {r0}, {r0}, [{p11} + {s}], 3",
+            "vinsertf32x4 {r1}, {r1}, [{p11} + 2*{s}], 3",
+            "vinsertf32x4 {r2}, {r2}, [{p6} + 8*{s}], 3",
+            "vinsertf32x4 {r3}, {r3}, [{p11} + 4*{s}], 3",
+            p0 = in(reg) rows[0],
+            p1 = in(reg) rows[1],
+            p6 = in(reg) rows[2],
+            p11 = in(reg) rows[3],
+            s = in(reg) stride,
+            r0 = out(zmm_reg) r0,
+            r1 = out(zmm_reg) r1,
+            r2 = out(zmm_reg) r2,
+            r3 = out(zmm_reg) r3,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    [r0, r1, r2, r3]
+}

@@ -234,6 +234,28 @@ fn few_rows_against_rows_as_they_lie_have_the_specified_bits() {
     }
 }
 
+/// Few rows of x against rows of W that turn in registers: every height of a tile and some of two and three, whole vectors of
+/// rows and parts of one, steps that end within four, rows 4 KiB apart and x and W that compete at 2 KiB, either in the
+/// place of the other.
+#[test]
+fn few_rows_against_rows_that_turn_have_the_specified_bits() {
+    let contexts = all_contexts();
+    let nt = |m, n, k| Case::new(Transpose::No, Transpose::Yes, m, n, k);
+    for m in (5..=33).step_by(if common::quick() { 9 } else { 1 }) {
+        for (n, k, pad, beta) in
+            [(16, 32, 0, 0.0), (10, 67, 1, 1.0), (35, 258, 2, -0.5), (33, 337, 687, 1.0), (48, 130, 382, 0.0)]
+        {
+            let alpha = if beta == 0.0 { 1.0 } else { 1.5 };
+            Case { alpha, beta, pad: [pad, pad, 3], skip: [1, 2, 3], ..nt(m, n, k) }.check(&contexts);
+            Case { alpha, beta, pad: [pad, pad, 3], ..nt(n, m, k) }.check(&contexts);
+        }
+    }
+    // More steps than all columns pass at a time.
+    for (m, n, k) in [(7, 40, 1100), (19, 23, 1025), (100, 9, 1030), (200, 12, 512)] {
+        Case { beta: 1.0, ..nt(m, n, k) }.check(&contexts);
+    }
+}
+
 /// Few rows over few steps, whose sums join C at once where C keeps all or nothing of itself: one step more and less than go
 /// together, by how rows of B lie, and parts of vectors.
 #[test]

@@ -179,6 +179,17 @@ fn half_wide_tiles_blocks_and_slabs_have_the_bits_of_f32() {
     }
 }
 
+/// Few rows against rows that turn in registers, where both are widened and copied first.
+#[test]
+fn half_wide_rows_that_turn_have_the_bits_of_f32() {
+    for m in (5..=32).step_by(if common::quick() { 13 } else { 3 }) {
+        for (n, k, pad) in [(35, 67, 0), (16, 300, 212), (100, 1040, 1)] {
+            check_half((NO, YES), (m, n, k), 1.0, 0.5, pad, m as u64);
+            check_half((NO, YES), (n, m, k), -1.0, 0.0, pad, m as u64);
+        }
+    }
+}
+
 /// bf16 and f16 products equal the f32 product of the widened numbers, subnormals and all.
 fn check_half(t: (Transpose, Transpose), dims: (usize, usize, usize), alpha: f32, beta: f32, pad: usize, seed: u64) {
     let (m, n, k) = dims;
