@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
-/// Rows of A at least: fewer wait for their sums, and are dealt unless that is ruled out.
+/// Rows of either at least: fewer wait for their sums or leave lanes empty, and are dealt unless that is ruled out.
 const FEWEST: usize = 5;
 
 /// Rows of A at most. Each tile turns anew what it reads of W: with more, a panel that is packed once is faster.
@@ -45,7 +45,8 @@ const fn has_tile<T: Real>(isa: Isa) -> bool {
 /// Whether x·wᵀ of `m` × `n` goes this way, x and w being contiguous along k; and if so, whether w takes the place of x.
 pub(super) fn way<T: Real>(isa: Isa, m: usize, n: usize, k: usize) -> Option<bool> {
     let lanes = |rows: usize, cols: usize| {
-        if (FEWEST..=MOST).contains(&rows) { rows * cols.next_multiple_of(LANES) } else { usize::MAX }
+        let suits = (FEWEST..=MOST).contains(&rows) && cols >= FEWEST;
+        if suits { rows * cols.next_multiple_of(LANES) } else { usize::MAX }
     };
     let (straight, exchanged) = (lanes(m, n), lanes(n, m));
     let fits = has_tile::<T>(isa) && k >= LEAST && straight.min(exchanged) < usize::MAX;
