@@ -100,6 +100,7 @@ impl<T: Real> Kernel for Piece<'_, '_, T> {
                 1 => step!(1 4),
                 2 => step!(2 4),
                 3 => step!(3 2),
+                4 if const { has_far::<T>(S::ISA) } => step!(4 4),
                 4 => step!(4 2),
                 5 => step!(far 5),
                 6 => step!(far 6),
