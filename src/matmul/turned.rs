@@ -281,11 +281,11 @@ impl<T: Real> Block<'_, '_, '_, T> {
     }
 }
 
-/// [`FEWEST`] ≤ `rows` ≤ [`HEIGHT`] rows of A, `a_row` apart, against 16 rows of W, `w_row` apart. The sums stand behind each other, a vector
-/// for each row of A, and start from zero if these steps are the `first`.
+/// [`FEWEST`] ≤ `rows` ≤ [`HEIGHT`] rows of A, `a_row` apart, against 16 rows of W, `w_row` apart. The sums stand behind each
+/// other, a vector for each row of A, and start from zero if these steps are the `first`.
 ///
-/// `k` is whole quads, or less than one. Whoever makes one promises that as many numbers of each row of A are readable, of W up to a
-/// multiple of [`QUAD`], and that there is room for the sums.
+/// `k` is whole quads, or less than one. Whoever makes one promises that as many numbers of each row of A are readable, of W
+/// up to a multiple of [`QUAD`], and that there is room for the sums.
 struct Tile {
     rows: usize,
     k: usize,
