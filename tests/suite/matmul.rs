@@ -516,7 +516,9 @@ fn nothing_past_the_end_is_touched() {
     use common::Guarded;
     for ctx in &all_contexts() {
         for (ta, tb) in transposes() {
-            for (m, n, k) in [(1, 1, 1), (3, 19, 23), (15, 33, 257), (29, 2, 40), (5, 70, 13)] {
+            for (m, n, k) in
+                [(1, 1, 1), (3, 19, 23), (15, 33, 257), (12, 32, 70), (40, 10, 67), (29, 2, 40), (5, 70, 13)]
+            {
                 let case = Case::new(ta, tb, m, n, k);
                 let d = case.data();
                 let want = case.run(ctx, &d);
