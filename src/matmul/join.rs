@@ -84,19 +84,18 @@ impl<T: Real> Kernel for &Join<T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let t = self;
-        // SAFETY: rows × cols of C are this thread's ; sums holds the tile (promise).
+        // SAFETY: rows × cols of C are this thread's, and sums holds the tile (promise).
         unsafe {
-            if t.c_col == 1 {
-                for i in 0..t.rows {
-                    let c = self.c.add(i * t.c_row);
-                    join_row(s, t.alpha, t.beta, self.sums.add(i * self.stride), c, c, t.cols);
+            if self.c_col == 1 {
+                for i in 0..self.rows {
+                    let c = self.c.add(i * self.c_row);
+                    join_row(s, self.alpha, self.beta, self.sums.add(i * self.stride), c, c, self.cols);
                 }
             } else if S::COMPACT {
-                for j in 0..t.cols {
-                    for i in 0..t.rows {
-                        let c = self.c.add(i * t.c_row + j * t.c_col);
-                        join_one::<T, S>(t.alpha, t.beta, *self.sums.add(i * self.stride + j), c);
+                for j in 0..self.cols {
+                    for i in 0..self.rows {
+                        let c = self.c.add(i * self.c_row + j * self.c_col);
+                        join_one::<T, S>(self.alpha, self.beta, *self.sums.add(i * self.stride + j), c);
                     }
                 }
             } else {
@@ -104,18 +103,18 @@ impl<T: Real> Kernel for &Join<T> {
                 // would wait for it.
                 let mut turned = [const { MaybeUninit::<T>::uninit() }; 2 * LANES * LANES + SLACK];
                 let turned = turned.as_mut_ptr().cast::<T>();
-                let strip = Strip { src: self.sums, across: self.stride, along: 1, width: t.rows, k: self.stride };
+                let strip = Strip { src: self.sums, across: self.stride, along: 1, width: self.rows, k: self.stride };
                 s.outline(&TurnColumns { strip, dst: turned, stride: LANES });
-                let fresh = t.beta == T::default();
-                for j in 0..t.cols {
-                    let (row, c) = (turned.add(j * LANES), self.c.add(j * t.c_col));
-                    join_row(s, t.alpha, t.beta, row, c, if fresh { c } else { row }, t.rows);
+                let fresh = self.beta == T::default();
+                for j in 0..self.cols {
+                    let (row, c) = (turned.add(j * LANES), self.c.add(j * self.c_col));
+                    join_row(s, self.alpha, self.beta, row, c, if fresh { c } else { row }, self.rows);
                 }
-                for j in 0..if fresh { 0 } else { t.cols } {
-                    for i in (0..t.rows).step_by(T::LANES) {
-                        let n = T::LANES.min(t.rows - i);
+                for j in 0..if fresh { 0 } else { self.cols } {
+                    for i in (0..self.rows).step_by(T::LANES) {
+                        let n = T::LANES.min(self.rows - i);
                         let sums = T::Wide::<S>::load_first(s, turned.add(j * LANES + i), n);
-                        sums.store_first(s, self.c.add(j * t.c_col + i), n);
+                        sums.store_first(s, self.c.add(j * self.c_col + i), n);
                     }
                 }
             }

@@ -158,8 +158,8 @@ pub(crate) struct Strip<O> {
     pub k: usize,
 }
 
-/// Steps of k that are widened at a time before they are turned.
-const STAGE: usize = 64;
+/// Steps of k that are widened, or copied, at a time before they are turned.
+pub(super) const STAGE: usize = 64;
 
 /// Tiles of A that are packed at a time.
 const TILES: usize = 8;

@@ -5,8 +5,8 @@
 use super::blocking::K_BLOCK;
 use super::driver::{Pointer, Product};
 use super::epilogue::finish;
-use super::join::{Join, join_row};
-use super::pack::{Stored, StoredRows, Strip};
+use super::join::Join;
+use super::pack::{STAGE, Stored, StoredRows, Strip};
 use super::real::Real;
 use super::tile::LINE;
 use crate::context::Context;
@@ -33,9 +33,6 @@ const DEPTH: usize = 4 * K_BLOCK;
 
 /// Steps that are turned at a time.
 const QUAD: usize = 4;
-
-/// Steps of W that are copied at a time where its rows cannot be read as they lie.
-const STAGE: usize = 64;
 
 /// Whether there is a tile for it: f32 with 32 registers.
 const fn has_tile<T: Real>(isa: Isa) -> bool {
@@ -257,26 +254,18 @@ impl<T: Real> Block<'_, '_, '_, T> {
         let x = self.piece.product;
         let c = self.piece.c.wrapping_add(self.cols.start * x.c_col);
         let beta = if self.p0 == 0 { x.beta } else { T::ONE };
-        if x.c_col == 1 {
-            for i in 0..x.m {
-                let c = c.wrapping_add(i * x.c_row);
-                // SAFETY: the columns are this task's alone; sums holds a vector for each row.
-                unsafe { join_row(s, x.alpha, beta, sums.add(i * LANES), c, c, self.cols.len()) };
-            }
-        } else {
-            for i in (0..x.m).step_by(LANES) {
-                s.outline(&Join {
-                    rows: LANES.min(x.m - i),
-                    cols: self.cols.len(),
-                    c: c.wrapping_add(i * x.c_row),
-                    c_row: x.c_row,
-                    c_col: x.c_col,
-                    alpha: x.alpha,
-                    beta,
-                    sums: sums.wrapping_add(i * LANES),
-                    stride: LANES,
-                });
-            }
+        for i in (0..x.m).step_by(LANES) {
+            s.outline(&Join {
+                rows: LANES.min(x.m - i),
+                cols: self.cols.len(),
+                c: c.wrapping_add(i * x.c_row),
+                c_row: x.c_row,
+                c_col: x.c_col,
+                alpha: x.alpha,
+                beta,
+                sums: sums.wrapping_add(i * LANES),
+                stride: LANES,
+            });
         }
     }
 }

@@ -145,10 +145,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn load_turned_quad(self, rows: [*const f32; 4], stride: usize) -> [__m512; 4] {
         // SAFETY: the caller's contract; the token proves AVX-512.
-        unsafe {
-            let r = splat::quads(rows, stride);
-            turn_quads(r)
-        }
+        unsafe { turn_quads(splat::quads(rows, stride)) }
     }
     #[inline(always)]
     unsafe fn load_turned(self, p: *const f32, ld: usize, last: usize) -> [__m512; 16] {

@@ -108,8 +108,8 @@ impl Isa {
     }
 }
 
-/// So many elements, or none where the CPU fetches long runs early enough by itself and requests only get in its way: AMD's since
-/// Zen 4, where a clipped AdamW step takes 0.87 of the time without them. Looked up once per process.
+/// So many elements, or none where the CPU fetches long runs early enough by itself and requests only get in its way: as on a
+/// Zen 4, where optimizers and statistics lost by them (`benches/zen4.md`). Looked up once per process.
 pub(crate) fn ahead(elements: usize) -> usize {
     static ASKS: OnceLock<bool> = OnceLock::new();
     if *ASKS.get_or_init(|| !fetches_ahead()) { elements } else { 0 }

@@ -108,8 +108,8 @@ pub(super) unsafe fn fma_ps_ymms<const OFFSET: usize, const ROWS: usize, const N
 
 /// Four numbers of each of 16 rows: those of rows 4b to 4b + 3 are block b of the registers, one each. What stands in memory is
 /// inserted without the port of shuffles. Row r stands `r·stride` bytes after the first pointer, and the others are rows 1, 6
-/// and 11: four registers and one for the stride are addresses enough. By pointers of its own to each row the compiler would
-/// keep sums in memory.
+/// and 11: four registers and one for the stride are addresses enough. With a pointer for each row, compilers
+/// that were tried kept sums in memory.
 ///
 /// # Safety
 /// AVX-512 F and DQ; 4 floats of each row are valid for reading.

@@ -1,7 +1,7 @@
 //! Every operation of the vectors: each instruction set gives the bits of `Scalar`, and `Scalar` gives those that the
 //! documentation states.
 
-use crate::common::{Float, Rng, isas, same_bits, samples};
+use crate::common::{Float, Guarded, Rng, isas, same_bits, samples};
 use evenkeel::Isa;
 use evenkeel::simd::{Kernel, LANES, Simd, dispatch};
 
@@ -517,7 +517,6 @@ fn masked_loads_and_stores_touch_n_lanes() {
 #[cfg(unix)]
 #[test]
 fn masked_loads_and_stores_stop_at_a_guard_page() {
-    use crate::common::Guarded;
     let values: Vec<f32> = Rng::new(15).vec(LANES, Rng::any_f32);
     for isa in isas() {
         for n in 0..=LANES {
@@ -564,7 +563,6 @@ impl Kernel for Whole<'_> {
 #[cfg(unix)]
 #[test]
 fn whole_loads_and_stores_are_exact() {
-    use crate::common::Guarded;
     let mut rng = Rng::new(16);
     let (floats, doubles) = (rng.vec(LANES, Rng::any_f32), rng.vec(8, Rng::any_f64));
     for isa in isas() {
@@ -575,5 +573,44 @@ fn whole_loads_and_stores_are_exact() {
         assert_eq!(bits(&to), bits(&floats), "{}", isa.name());
         assert_eq!(bits(&to_d), bits(&doubles), "{}", isa.name());
         assert_eq!(bits(&half), bits(&floats[8..]), "{}", isa.name());
+    }
+}
+
+/// Four numbers of each of 16 rows.
+struct Quad<'a> {
+    x: &'a [f32],
+    row: usize,
+}
+
+impl Kernel for Quad<'_> {
+    type Out = [[f32; 16]; 4];
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [[f32; 16]; 4] {
+        assert!(15 * self.row + 4 <= self.x.len());
+        let row = |r: usize| self.x[r * self.row..].as_ptr();
+        // SAFETY: 4 floats of each of 16 rows are in x.
+        let quad = unsafe { s.load_turned_quad([row(0), row(1), row(6), row(11)], self.row * size_of::<f32>()) };
+        let mut out = [[0.0; 16]; 4];
+        for (out, v) in out.iter_mut().zip(quad) {
+            // SAFETY: a whole vector.
+            unsafe { s.store(out.as_mut_ptr(), v) };
+        }
+        out
+    }
+}
+
+/// On every instruction set, up to a guard page: no more than four numbers of the last row are read.
+#[test]
+fn quads_of_rows_turn() {
+    for row in [4, 5, 64, 1025] {
+        let x: Vec<f32> = (0..15 * row + 4).map(|i| i as f32).collect();
+        let x = Guarded::at_end(&x);
+        for isa in isas() {
+            let got = dispatch(isa, Quad { x: &x, row });
+            for (i, got) in got.iter().enumerate() {
+                let want: Vec<f32> = (0..16).map(|r| (r * row + i) as f32).collect();
+                assert_eq!(got[..], want[..], "number {i} of rows {row} apart on {isa:?}");
+            }
+        }
     }
 }
