@@ -1,7 +1,7 @@
 //! Every operation of the vectors: each instruction set gives the bits of `Scalar`, and `Scalar` gives those that the
 //! documentation states.
 
-use crate::common::{Float, Guarded, Rng, isas, same_bits, samples};
+use crate::common::{Float, Rng, isas, same_bits, samples};
 use evenkeel::Isa;
 use evenkeel::simd::{Kernel, LANES, Simd, dispatch};
 
@@ -517,6 +517,7 @@ fn masked_loads_and_stores_touch_n_lanes() {
 #[cfg(unix)]
 #[test]
 fn masked_loads_and_stores_stop_at_a_guard_page() {
+    use crate::common::Guarded;
     let values: Vec<f32> = Rng::new(15).vec(LANES, Rng::any_f32);
     for isa in isas() {
         for n in 0..=LANES {
@@ -563,6 +564,7 @@ impl Kernel for Whole<'_> {
 #[cfg(unix)]
 #[test]
 fn whole_loads_and_stores_are_exact() {
+    use crate::common::Guarded;
     let mut rng = Rng::new(16);
     let (floats, doubles) = (rng.vec(LANES, Rng::any_f32), rng.vec(8, Rng::any_f64));
     for isa in isas() {
@@ -577,11 +579,13 @@ fn whole_loads_and_stores_are_exact() {
 }
 
 /// Four numbers of each of 16 rows.
+#[cfg(unix)]
 struct Quad<'a> {
     x: &'a [f32],
     row: usize,
 }
 
+#[cfg(unix)]
 impl Kernel for Quad<'_> {
     type Out = [[f32; 16]; 4];
     #[inline(always)]
@@ -600,8 +604,10 @@ impl Kernel for Quad<'_> {
 }
 
 /// On every instruction set, up to a guard page: no more than four numbers of the last row are read.
+#[cfg(unix)]
 #[test]
 fn quads_of_rows_turn() {
+    use crate::common::Guarded;
     for row in [4, 5, 64, 1025] {
         let x: Vec<f32> = (0..15 * row + 4).map(|i| i as f32).collect();
         let x = Guarded::at_end(&x);
